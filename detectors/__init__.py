@@ -1,0 +1,1 @@
+"""Backbones, slot attention and proposals: what finds objects in one frame."""

@@ -1,0 +1,1 @@
+"""Cameras, depth and motion of the camera: what knows nothing about objects."""

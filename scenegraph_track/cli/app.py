@@ -1,0 +1,69 @@
+"""The commands put together, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Annotated
+
+import typer
+
+from scenegraph_track.cli.console import USAGE, BadUsage, Failed, complain, listen_to_logs, say, sentence
+from scenegraph_track.cli.demo import demo
+from scenegraph_track.cli.eval import app as eval_app
+from scenegraph_track.cli.info import info
+from scenegraph_track.cli.synth import synth
+from scenegraph_track.cli.track import track
+from scenegraph_track.errors import UserError
+from scenegraph_track.version import __version__
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
+DEBUG = "SCENEGRAPH_TRACK_DEBUG"
+"""Environment variable; anything but 0 or nothing shows the traceback of an error."""
+
+_UsageError = typer.BadParameter.__mro__[1]  # Click's, which new versions of Typer carry inside themselves
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]})
+app.command()(track)
+app.add_typer(eval_app, name="eval")
+app.command()(demo)
+app.command()(synth)
+app.command()(info)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"scenegraph-track {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Track the objects of videos, keep a scene graph of them, and keep each identity while its object is hidden."""
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code: 0 done, 1 it failed, 2 it was called wrongly, 130 interrupted."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\b")
+    listen_to_logs()
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(arguments or ["--help"], prog_name="scenegraph-track", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except (UserError, OSError, _UsageError) as error:
+        if os.environ.get(DEBUG, "0") not in ("", "0"):
+            raise
+        complain(error.format_message() if isinstance(error, _UsageError) else sentence(error))
+        return USAGE if isinstance(error, BadUsage | _UsageError) else 1
+    except Failed:
+        return 1
+    if code == INTERRUPTED:
+        complain("interrupted; what is finished is whole, and the same command goes on from there")
+    return code if isinstance(code, int) else 0

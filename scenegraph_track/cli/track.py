@@ -1,0 +1,181 @@
+"""``scenegraph-track track``: from videos or sequences with detections to tracks, annotated videos and scene graphs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scenegraph_track.cli.console import BadUsage, Failed, complain, note, say, usage
+
+if TYPE_CHECKING:
+    from scenegraph_track.cli.batch import Batch
+    from scenegraph_track.data.sequences import Sequence
+
+_FILES = "Files"
+_RUN = "Running"
+
+
+def track(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="A video, a folder or glob of images, a sequence (MOTChallenge, KITTI, DAVIS, single-object "
+            "benchmarks), or a folder of many of them.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Annotated[str, typer.Option(metavar="NAME|FILE", help="A named configuration or a YAML file.")] = "reference",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, as tracker.life.hidden_seconds=2; repeatable."),
+    ] = None,
+    detections: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|FOLDER",
+            help="Detections in MOTChallenge format: one file, or a folder with <sequence>.txt or "
+            "<sequence>/det/det.txt; otherwise those beside the sequence.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for <sequence>.txt (MOTChallenge results), .mp4, .graph.jsonl and .run.json (how it was made).",
+            rich_help_panel=_FILES,
+        ),
+    ] = Path("out"),
+    save_video: Annotated[
+        bool,
+        typer.Option(
+            "--save-video",
+            help="Write <sequence>.mp4 with the tracks drawn on the frames, or on an empty ground where there are none.",
+            rich_help_panel=_FILES,
+        ),
+    ] = False,
+    save_graph: Annotated[
+        bool,
+        typer.Option(
+            "--save-graph", help="Write <sequence>.graph.jsonl, the scene graph of a frame a line.", rich_help_panel=_FILES
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Make everything again. Without it, finished sequences are skipped, and files that another command "
+            "or configuration made are left alone.",
+            rich_help_panel=_FILES,
+        ),
+    ] = False,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline",
+            help="Link tracks over gaps and fill them once a whole sequence is known.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+    no_images: Annotated[
+        bool,
+        typer.Option(
+            "--no-images",
+            help="Track by the boxes alone although there are frames; --save-video still draws on them.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+    frame_rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FPS",
+            min=0.01,
+            max=10_000,
+            help="Frames per second, in place of what the sequence says (30 where it says nothing).",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            help="Where networks compute: auto, cpu, cuda, cuda:1, mps. The reference tracker has none.",
+            rich_help_panel=_RUN,
+        ),
+    ] = "auto",
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Processes, a sequence each; the results do not depend on it.", rich_help_panel=_RUN
+        ),
+    ] = 1,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the settings as YAML and leave.", rich_help_panel=_RUN)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.", rich_help_panel=_RUN)
+    ] = False,
+) -> None:
+    """Track the objects of one video or of many sequences.
+
+    What was killed goes on where it was when the same command is given again. The exit code is 0 when every sequence is
+    done, 1 when one has failed (the others are done all the same), 2 when the command itself is wrong.
+    """
+    from scenegraph_track.config import dump_config, load_config
+
+    with usage():
+        loaded = load_config(config, settings or ())
+    if print_config:
+        say(dump_config(loaded).rstrip())
+        return
+    if source is None:
+        raise BadUsage("track: expected a SOURCE: a video, a folder or glob of images, a sequence or a folder of them")
+
+    from scenegraph_track.cli.batch import Batch
+    from scenegraph_track.cli.devices import choose_device
+    from scenegraph_track.tracking.run import RunOptions
+
+    with usage():
+        choose_device(device)
+        sequences = _sequences(source, detections, frame_rate, quiet)
+        batch = Batch(loaded, out, RunOptions(offline, save_video, save_graph, not no_images), workers, quiet)
+        todo = [s for s in sequences if not batch.finished(s, overwrite)]
+    if len(todo) < len(sequences) and not quiet:
+        note(f"{len(sequences) - len(todo)} of {len(sequences)} sequences are finished already and skipped")
+    _run(batch, todo, quiet)
+
+
+def _sequences(source: str, detections: Path | None, frame_rate: float | None, quiet: bool) -> list[Sequence]:
+    from scenegraph_track.data.sequences import find_sequences, override_detections
+
+    sequences = find_sequences(source)
+    if detections is not None:
+        sequences = override_detections(sequences, detections)
+    if frame_rate is not None:
+        sequences = [replace(s, frame_rate=frame_rate, frame_rate_known=True) for s in sequences]
+    assumed = [s for s in sequences if not s.frame_rate_known and s.video is None]
+    if assumed and not quiet:
+        which = assumed[0].name if len(assumed) == 1 else f"{len(assumed)} sequences"
+        note(f"{which}: nothing tells the frame rate; {assumed[0].frame_rate:g} per second is assumed (--frame-rate)")
+    return sequences
+
+
+def _run(batch: Batch, sequences: list[Sequence], quiet: bool) -> None:
+    started, frames, failures = time.perf_counter(), 0, []
+    for sequence, outcome in batch.run(sequences):
+        if isinstance(outcome, str):
+            failures.append(outcome)
+            continue
+        frames += outcome.frames
+        if not quiet:
+            broken = f", {len(outcome.broken)} of them unreadable" if outcome.broken else ""
+            note(f"{sequence.name}: {outcome.frames} frames{broken}, {outcome.frames / outcome.seconds:.0f} per second")
+    done, seconds = len(sequences) - len(failures), time.perf_counter() - started
+    if done and not quiet:
+        say(f"{done} sequence{'s' * (done != 1)}, {frames} frames in {seconds:.1f} s: {batch.folder}")
+    for failure in failures:
+        complain(failure)
+    if failures:
+        raise Failed

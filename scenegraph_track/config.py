@@ -1,0 +1,176 @@
+"""Settings: pydantic models read from one complete YAML; unknown keys are refused with the nearest known one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from scenegraph_track.errors import UserError
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ScoreSettings(_Settings):
+    """How detection scores become surenesses in [0, 1] (see ``tracking.scores``)."""
+
+    high: float = Field(0.6, ge=0, le=1, description="sureness from which a detection takes part in the first stage")
+    low: float = Field(0.1, ge=0, le=1, description="sureness below which a detection is ignored")
+    birth: float = Field(0.7, ge=0, le=1, description="sureness from which an unmatched detection starts a track")
+    memory: int = Field(1024, ge=64, description="number of past detections that the calibration remembers")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ScoreSettings:
+        if not self.low <= self.high <= self.birth:
+            raise ValueError(f"expected low <= high <= birth, found {self.low}, {self.high}, {self.birth}")
+        return self
+
+
+class MotionSettings(_Settings):
+    """The constant-velocity Kalman filter; lengths are in heights of the object."""
+
+    acceleration: float = Field(0.25, gt=0, description="process noise of the centre, heights / s^1.5")
+    size_change: float = Field(0.1, gt=0, description="process noise of width and height, heights / s^1.5")
+    centre_noise: float = Field(0.03, gt=0, description="measurement noise of the centre, heights")
+    size_noise: float = Field(0.05, gt=0, description="measurement noise of width and height, heights")
+    start_speed: float = Field(1.0, gt=0, description="standard deviation of a newborn's speed, heights / s")
+    adapt: bool = Field(True, description="choose the process noise by each sequence's own prediction errors")
+    camera: bool = Field(True, description="follow the camera by sparse optical flow where frames are given")
+    vote: bool = Field(True, description="follow jumps that most objects share where no frames are given")
+
+
+class AssociationSettings(_Settings):
+    """Two-stage matching by expanded overlap."""
+
+    expansion: float = Field(0.15, ge=0, le=2, description="boxes grow by this part of their size on each side")
+    gate: float = Field(0.1, ge=0, lt=1, description="least similarity in the first stage")
+    low_gate: float = Field(0.4, ge=0, lt=1, description="least similarity to detections of low score")
+    tentative_gate: float = Field(0.3, ge=0, lt=1, description="least similarity to tentative tracks")
+
+
+class LifeSettings(_Settings):
+    """Birth, hiding and leaving; all horizons are in seconds."""
+
+    confirm_hits: int = Field(2, ge=1, description="detections that confirm a track (the first frame confirms at once)")
+    tentative_seconds: float = Field(0.1, ge=0, description="an unconfirmed track without detection lives this long")
+    hidden_seconds: float = Field(1.0, ge=0, description="a hidden object keeps its identity this long")
+
+
+class ShowSettings(_Settings):
+    """When a predicted or interpolated box is reported (see ``tracking.emission``)."""
+
+    predicted: float = Field(0.6, ge=0, le=1, description="least P(IoU > 0.5) at which a hidden box is shown; 1: never")
+    interpolated: float = Field(0.5, ge=0, le=1, description="the same for boxes between two detections; 1: never")
+
+
+class OfflineSettings(_Settings):
+    """Linking of tracklets over gaps once the whole video is known."""
+
+    gap_seconds: float = Field(3.0, ge=0, description="longest gap that is linked")
+    link: float = Field(0.5, ge=0, le=1, description="least probability of a link")
+
+
+class TrackerSettings(_Settings):
+    """The tracker; ``reference`` is motion alone, nothing learned."""
+
+    kind: Literal["reference"] = "reference"
+    scores: ScoreSettings = ScoreSettings()
+    motion: MotionSettings = MotionSettings()
+    association: AssociationSettings = AssociationSettings()
+    life: LifeSettings = LifeSettings()
+    show: ShowSettings = ShowSettings()
+    offline: OfflineSettings = OfflineSettings()
+
+
+class Config(_Settings):
+    """Everything that one run depends on besides its input."""
+
+    tracker: TrackerSettings = TrackerSettings()
+
+
+def named_configs() -> dict[str, Path]:
+    """The configurations that ship with the package, by name (the folder ``configs`` of a checkout or of the wheel)."""
+    root = Path(str(resources.files("scenegraph_track")))
+    for folder in (root / "configs", root.parent / "configs"):
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {}
+
+
+def load_config(name: str | Path = "reference", overrides: Iterable[str] = ()) -> Config:
+    """Load a named configuration or a YAML file.
+
+    Args:
+        name: A name of :func:`named_configs` or the path of a YAML file.
+        overrides: ``key.of.setting=value``, the value as YAML.
+
+    Raises:
+        UserError: No such configuration, a key that does not exist (with the nearest one), or a bad value.
+    """
+    named = named_configs()
+    path = named.get(str(name)) or Path(name)
+    if not path.is_file():
+        near = difflib.get_close_matches(str(name), named, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"{name}: neither a named configuration ({', '.join(named)}) nor a YAML file{hint}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as wrong:
+        raise UserError(f"{path}: expected YAML, {' '.join(str(wrong).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a mapping of settings, found {type(values).__name__}")
+    for override in overrides:
+        key, sign, text = override.partition("=")
+        if not sign:
+            raise UserError(f"--set {override}: expected key=value")
+        _put(values, key.strip(), text, override)
+    return parse_config(values, source=str(path))
+
+
+def parse_config(values: dict[str, Any], source: str = "configuration") -> Config:
+    """Validate settings; errors name the key, what was expected and what was found."""
+    _refuse_unknown(values, Config, source, "")
+    try:
+        return Config.model_validate(values)
+    except ValidationError as wrong:
+        first = wrong.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{source}: {key}: {message[0].lower()}{message[1:]} (found {first['input']!r})") from None
+
+
+def dump_config(config: Config) -> str:
+    """The settings as YAML, complete and in the order of their definition."""
+    return yaml.safe_dump(config.model_dump(), sort_keys=False)
+
+
+def _put(values: dict[str, Any], key: str, text: str, override: str) -> None:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {override}: expected a YAML value behind the equals sign") from None
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise UserError(f"--set {override}: {parent} is a value, not a group of settings")
+    values[last] = value
+
+
+def _refuse_unknown(values: dict[str, Any], model: type[BaseModel], source: str, prefix: str) -> None:
+    for key, value in values.items():
+        known = model.model_fields
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, 1, 0.4)
+            hint = f"; did you mean {prefix}{near[0]}?" if near else f"; known: {', '.join(known)}"
+            raise UserError(f"{source}: unknown setting {prefix}{key}{hint}")
+        inner = known[key].annotation
+        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, BaseModel):
+            _refuse_unknown(value, inner, source, f"{prefix}{key}.")

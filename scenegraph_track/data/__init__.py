@@ -1,0 +1,1 @@
+"""Readers and writers of the field's formats, video input and output, and the synthetic worlds."""

@@ -1,0 +1,334 @@
+"""The reference tracker: association by motion alone, which every learned part has to beat.
+
+One step is a pure function of the state and the detections of a frame:
+
+1. predict every track to the time of the frame and move it with the camera;
+2. match sure detections to confirmed tracks by expanded overlap and height, then unsure detections to tracks that
+   were seen in the last frame (ByteTrack: Zhang et al., ECCV 2022), then what is left to tentative tracks;
+3. correct matched tracks; hidden tracks share the part of the correction that all visible ones have in common;
+4. confirm, hide, forget, and start tracks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from scenegraph_track.config import TrackerSettings
+from scenegraph_track.structures import TrackerState, TrackTable
+from scenegraph_track.tracking import camera, motion
+from scenegraph_track.tracking.matching import match, similarity
+from scenegraph_track.tracking.scores import remember, surenesses
+
+
+@dataclass(frozen=True)
+class Association:
+    """What one step decided, for the graph and for learned parts on top.
+
+    Args:
+        tracks: All tracks after the step, those that left in this frame included.
+        boxes: (N, 4) boxes of these tracks, xyxy pixels: the detection where matched, else the prediction.
+        detection: (N,) row of the matched detection or -1.
+        left: (N,) bool, forgotten in this frame.
+        candidates: (3, P) track row, detection row and similarity of every pair that was weighed, as float64.
+    """
+
+    tracks: TrackTable
+    boxes: np.ndarray
+    detection: np.ndarray
+    left: np.ndarray
+    candidates: np.ndarray
+
+
+def start_state() -> TrackerState:
+    """The state before the first frame."""
+    nothing = np.zeros(0)
+    return TrackerState(
+        next_frame=0,
+        timestamp=float("nan"),
+        step=float("nan"),
+        next_id=1,
+        tracks=TrackTable.empty(len(motion.BANK)),
+        filter_errors=motion.start_errors(),
+        spread=np.array([10.0, 10.0]),
+        score_memory=np.zeros((0, 2)),
+        last_boxes=np.zeros((0, 4)),
+        last_scores=nothing,
+        background=np.zeros((0, 0), dtype=np.uint8),
+    )
+
+
+def associate(
+    state: TrackerState,
+    settings: TrackerSettings,
+    timestamp: float,
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    classes: np.ndarray | None = None,
+    current_from_previous: np.ndarray | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> tuple[TrackerState, Association]:
+    """One step of the reference tracker.
+
+    Args:
+        state: The state after the last frame.
+        settings: Settings of the tracker.
+        timestamp: Seconds of this frame, later than the last.
+        boxes: (M, 4) detections, xyxy pixels.
+        scores: (M,) raw scores.
+        classes: (M,) integers.
+        current_from_previous: (2, 3) motion of the camera in pixels; None: found by vote of the boxes.
+        image_size: (W, H); objects that leave it are forgotten at once.
+
+    Returns:
+        The next state and what was decided.
+    """
+    first = np.isnan(state.timestamp)
+    dt = 0.0 if first else timestamp - state.timestamp
+    chosen = motion.chosen_filter(state.filter_errors) if settings.motion.adapt else len(motion.BANK) // 2
+    memory = remember(state.score_memory, state.last_boxes, state.last_scores, boxes, settings.scores.memory)
+    sure = surenesses(scores, memory)
+    high = np.flatnonzero(sure >= settings.scores.high)
+    low = np.flatnonzero((sure < settings.scores.high) & (sure >= settings.scores.low))
+
+    tracks = _predicted(state.tracks, settings, dt)
+    confirmed = tracks.ids > 0
+    if current_from_previous is None and settings.motion.vote and len(tracks):
+        recent = confirmed & (timestamp - tracks.seen < 0.5)
+        current_from_previous = camera.voted_motion(_boxes(tracks, chosen)[recent], boxes[high])
+    if current_from_previous is not None and len(tracks):
+        tracks = _moved(tracks, current_from_previous)
+
+    predicted = _boxes(tracks, chosen)
+    detection, candidates = _matched(tracks, predicted, boxes, high, low, settings)
+    tracks, errors, spread = _corrected(tracks, state, settings, detection, boxes, sure, classes, timestamp, chosen)
+
+    new = (tracks.ids == 0) & (detection >= 0) & (tracks.hits >= settings.life.confirm_hits)
+    tracks.ids[new] = state.next_id + np.arange(new.sum())
+    next_id = state.next_id + int(new.sum())
+    taken = np.zeros(len(boxes), dtype=bool)
+    taken[detection[detection >= 0]] = True
+    births = high[~taken[high] & (sure[high] >= settings.scores.birth)]
+    born = _born(boxes[births], sure[births], None if classes is None else classes[births], settings, timestamp)
+    if first or settings.life.confirm_hits == 1:
+        born.ids[:] = next_id + np.arange(len(born))
+        next_id += len(born)
+    tracks = tracks.joined(born)
+    detection = np.concatenate([detection, births])
+
+    out = _boxes(tracks, chosen)
+    out[detection >= 0] = boxes[detection[detection >= 0]]
+    left = _left(tracks, out, timestamp, settings, image_size)
+    step = state.step if first else dt
+    after = replace(
+        state,
+        next_frame=state.next_frame + 1,
+        timestamp=timestamp,
+        step=step,
+        next_id=next_id,
+        tracks=tracks[~left],
+        filter_errors=errors,
+        spread=spread,
+        score_memory=memory,
+        last_boxes=boxes,
+        last_scores=scores,
+    )
+    shown = tracks.ids > 0
+    rows = np.cumsum(shown) - 1
+    kept = shown[candidates[0].astype(np.int64)]
+    candidates = candidates[:, kept]
+    candidates[0] = rows[candidates[0].astype(np.int64)]
+    return after, Association(tracks[shown], out[shown], detection[shown], left[shown], candidates)
+
+
+def _boxes(tracks: TrackTable, chosen: int) -> np.ndarray:
+    centre, half = tracks.centre[:, chosen], tracks.size / 2
+    return np.concatenate([centre - half, centre + half], axis=1)
+
+
+def _predicted(tracks: TrackTable, settings: TrackerSettings, dt: float) -> TrackTable:
+    height = np.maximum(tracks.size[:, 1], 1.0)
+    noise = settings.motion.acceleration * height[:, None] * np.array(motion.BANK)
+    centre, centre_covariance = motion.predict(
+        tracks.centre, tracks.centre_velocity, tracks.centre_covariance, noise, dt
+    )
+    noise = settings.motion.size_change * height
+    size, size_covariance = motion.predict(tracks.size, tracks.size_velocity, tracks.size_covariance, noise, dt)
+    return replace(
+        tracks,
+        centre=centre,
+        centre_covariance=centre_covariance,
+        size=np.maximum(size, 1.0),
+        size_covariance=size_covariance,
+        missed=tracks.missed + 1,
+    )
+
+
+def _moved(tracks: TrackTable, current_from_previous: np.ndarray) -> TrackTable:
+    turn, shift = current_from_previous[:, :2], current_from_previous[:, 2]
+    scale = float(np.sqrt(abs(np.linalg.det(turn))))
+    corners = tracks.last_box.reshape(-1, 2, 2) @ turn.T + shift
+    return replace(
+        tracks,
+        centre=tracks.centre @ turn.T + shift,
+        centre_velocity=tracks.centre_velocity @ turn.T,
+        centre_covariance=tracks.centre_covariance * scale**2,
+        size=tracks.size * scale,
+        size_velocity=tracks.size_velocity * scale,
+        size_covariance=tracks.size_covariance * scale**2,
+        mark=tracks.mark @ turn.T + shift,
+        mark_velocity=tracks.mark_velocity @ turn.T,
+        last_box=np.concatenate([corners.min(1), corners.max(1)], axis=1),
+    )
+
+
+def _matched(
+    tracks: TrackTable,
+    predicted: np.ndarray,
+    boxes: np.ndarray,
+    high: np.ndarray,
+    low: np.ndarray,
+    settings: TrackerSettings,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The detection of each track (-1: none), and every pair that was weighed."""
+    detection = np.full(len(tracks), -1)
+    weighed = []
+    association = settings.association
+    confirmed = tracks.ids > 0
+
+    def stage(rows: np.ndarray, columns: np.ndarray, gate: float) -> None:
+        if len(rows) == 0 or len(columns) == 0:
+            return
+        similar = similarity(predicted[rows], boxes[columns], association.expansion)
+        i, j = match(similar, gate)
+        detection[rows[i]] = columns[j]
+        pairs = np.nonzero(similar > gate)
+        weighed.append(np.stack([rows[pairs[0]], columns[pairs[1]], similar[pairs]]))
+
+    stage(np.flatnonzero(confirmed), high, association.gate)
+    stage(np.flatnonzero(confirmed & (detection < 0) & (tracks.missed <= 1)), low, association.low_gate)
+    free = np.setdiff1d(high, detection, assume_unique=False)
+    stage(np.flatnonzero(~confirmed), free, association.tentative_gate)
+    return detection, np.concatenate(weighed, axis=1) if weighed else np.zeros((3, 0))
+
+
+def _corrected(
+    tracks: TrackTable,
+    state: TrackerState,
+    settings: TrackerSettings,
+    detection: np.ndarray,
+    boxes: np.ndarray,
+    sure: np.ndarray,
+    classes: np.ndarray | None,
+    timestamp: float,
+    chosen: int,
+) -> tuple[TrackTable, np.ndarray, np.ndarray]:
+    """Correct matched tracks in place of their prediction; also the filters' errors and the spread of innovations."""
+    rows = np.flatnonzero(detection >= 0)
+    if len(rows) == 0:
+        return tracks, state.filter_errors, state.spread
+    columns = detection[rows]
+    found = boxes[columns]
+    centre, size = (found[:, :2] + found[:, 2:]) / 2, found[:, 2:] - found[:, :2]
+    height = np.maximum(tracks.size[rows, 1], 1.0)
+    known = tracks.hits[rows] >= 3
+
+    errors, spread = state.filter_errors, state.spread
+    elapsed = timestamp - tracks.mark_time[rows]
+    due = ~(elapsed < motion.HORIZON - 1e-6)  # also where there is no mark yet
+    judged = due & (elapsed < 2 * motion.HORIZON + 1e-6)
+    if judged.any():
+        k = rows[judged]
+        marks = tracks.mark[k], tracks.mark_velocity[k], elapsed[judged], centre[judged], height[judged]
+        errors = errors + motion.prediction_errors(*marks)
+    noise = settings.motion.centre_noise * height
+    if known.any():
+        variance = tracks.centre_covariance[rows, chosen, 0] + noise**2
+        squares = ((centre - tracks.centre[rows, chosen]) ** 2).mean(1) / variance
+        spread = spread + np.array([np.minimum(squares[known], 9.0).sum(), known.sum()])
+
+    new = {name: getattr(tracks, name).copy() for name in _CORRECTED}
+    by, by_velocity, covariance = motion.update(
+        tracks.centre[rows], tracks.centre_velocity[rows], tracks.centre_covariance[rows], centre[:, None], noise[:, None]
+    )
+    new["centre"][rows] += by
+    new["centre_velocity"][rows] += by_velocity
+    new["centre_covariance"][rows] = covariance
+    hidden = np.flatnonzero(detection < 0)
+    if known.sum() >= 3 and len(hidden):
+        new["centre"][hidden] += np.median(by[known], axis=0)
+        new["centre_velocity"][hidden] += np.median(by_velocity[known], axis=0)
+    noise = settings.motion.size_noise * height
+    by, by_velocity, covariance = motion.update(
+        tracks.size[rows], tracks.size_velocity[rows], tracks.size_covariance[rows], size, noise
+    )
+    new["size"][rows] = np.maximum(tracks.size[rows] + by, 1.0)
+    new["size_velocity"][rows] += by_velocity
+    new["size_covariance"][rows] = covariance
+
+    marked = rows[due & (tracks.hits[rows] >= 3)]
+    new["mark"][marked], new["mark_velocity"][marked] = new["centre"][marked], new["centre_velocity"][marked]
+    new["mark_time"][marked] = timestamp
+    new["hits"][rows] += 1
+    new["missed"][rows] = 0
+    new["seen"][rows] = timestamp
+    new["scores"][rows] = sure[columns]
+    new["last_box"][rows] = found
+    if classes is not None:
+        new["classes"][rows] = classes[columns]
+    return replace(tracks, ids=tracks.ids.copy(), **new), errors, spread
+
+
+_CORRECTED = (
+    *("centre", "centre_velocity", "centre_covariance", "size", "size_velocity", "size_covariance"),
+    *("mark", "mark_velocity", "mark_time", "hits", "missed", "seen", "scores", "last_box", "classes"),
+)
+
+
+def _born(
+    boxes: np.ndarray, sure: np.ndarray, classes: np.ndarray | None, settings: TrackerSettings, timestamp: float
+) -> TrackTable:
+    n, bank = len(boxes), len(motion.BANK)
+    centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
+    height = size[:, 1]
+    noises = settings.motion
+    centre_covariance = np.stack([noises.centre_noise * height, 0 * height, noises.start_speed * height], axis=1) ** 2
+    size_covariance = np.stack([noises.size_noise * height, 0 * height, 0.2 * noises.start_speed * height], axis=1) ** 2
+    return TrackTable(
+        ids=np.zeros(n, dtype=np.int64),
+        hits=np.ones(n, dtype=np.int64),
+        missed=np.zeros(n, dtype=np.int64),
+        born=np.full(n, timestamp),
+        seen=np.full(n, timestamp),
+        scores=sure.astype(np.float64),
+        classes=np.ones(n, dtype=np.int64) if classes is None else classes.astype(np.int64),
+        centre=np.repeat(centre[:, None], bank, axis=1),
+        centre_velocity=np.zeros((n, bank, 2)),
+        centre_covariance=np.repeat(centre_covariance[:, None], bank, axis=1),
+        size=size,
+        size_velocity=np.zeros((n, 2)),
+        size_covariance=size_covariance,
+        mark=np.zeros((n, bank, 2)),
+        mark_velocity=np.zeros((n, bank, 2)),
+        mark_time=np.full(n, np.nan),
+        last_box=boxes.astype(np.float64),
+    )
+
+
+def _left(
+    tracks: TrackTable,
+    boxes: np.ndarray,
+    timestamp: float,
+    settings: TrackerSettings,
+    image_size: tuple[int, int] | None,
+) -> np.ndarray:
+    """Tracks to forget: hidden or unconfirmed for too long, or hidden and three quarters outside the image."""
+    away = timestamp - tracks.seen
+    horizon = np.where(tracks.ids > 0, settings.life.hidden_seconds, settings.life.tentative_seconds)
+    left = away > horizon + 1e-9
+    if image_size is not None:
+        inside = np.clip(boxes, 0, np.array([*image_size, *image_size]))
+        part = (inside[:, 2:] - inside[:, :2]).prod(1) / np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-6)
+        left |= (part < 0.25) & (away > 0)
+    return left

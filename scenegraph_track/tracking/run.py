@@ -1,0 +1,204 @@
+"""Run the tracker over one sequence: read, step, write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from scenegraph_track.config import Config
+from scenegraph_track.data.mot import DetectionFile, write_results
+from scenegraph_track.data.sequences import Sequence
+from scenegraph_track.data.video import BrokenFrame
+from scenegraph_track.errors import UserError
+from scenegraph_track.files import atomic_write
+from scenegraph_track.graph.export import to_json_line
+from scenegraph_track.structures import Frame, SceneGraph, Tracks
+from scenegraph_track.tracking.annotate import AnnotatedVideo, drawable_scene, drawable_tracks
+from scenegraph_track.tracking.frames import SequenceFrames
+from scenegraph_track.tracking.offline import refine
+from scenegraph_track.tracking.outputs import GRAPH, RESULT, VIDEO, Outputs
+from scenegraph_track.tracking.tracker import Tracker, tracks_of
+from scenegraph_track.version import __version__
+
+logger = logging.getLogger(__name__)
+
+Tick = Callable[[int], None]
+"""Called with the number of frames that are done since the last call."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What is wanted of a run besides its result file.
+
+    Args:
+        offline: Link, interpolate and decide what is shown once the whole sequence is known.
+        save_video: Write the frames with the tracks drawn on them.
+        save_graph: Write the scene graph of every frame.
+        images: Let the tracker look at the images where the sequence has some.
+    """
+
+    offline: bool = False
+    save_video: bool = False
+    save_graph: bool = False
+    images: bool = True
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Endings of the files that are wanted."""
+        return (RESULT, *((VIDEO,) if self.save_video else ()), *((GRAPH,) if self.save_graph else ()))
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What happened in a run.
+
+    Args:
+        sequence: Name of the sequence.
+        frames: Number of frames.
+        seconds: Time from the first to the last line of the run.
+        files: What was written.
+        broken: Frames that could not be read; they were tracked by their detections alone.
+    """
+
+    sequence: str
+    frames: int
+    seconds: float
+    files: tuple[Path, ...]
+    broken: tuple[BrokenFrame, ...]
+
+
+def run_sequence(
+    sequence: Sequence,
+    config: Config,
+    folder: str | Path,
+    options: RunOptions = RunOptions(),  # noqa: B008 (frozen)
+    tick: Tick = lambda frames: None,
+) -> RunReport:
+    """Track one sequence and write ``folder/<name>.txt`` and what else is wanted; files appear whole or not at all.
+
+    Files of the same names are replaced; ask :meth:`Outputs.finished` first.
+
+    Args:
+        sequence: What to track.
+        config: Settings.
+        folder: Where the results go; it is made if need be.
+        options: What is wanted.
+        tick: Is told of the progress.
+
+    Raises:
+        UserError: There are no detections, or a file of the sequence cannot be read or does not fit its format.
+    """
+    started = time.perf_counter()
+    outputs = Outputs(Path(folder), sequence.name)
+    detections = _detections(sequence, config)
+    sees = _sees(sequence, config, options)
+    frames = SequenceFrames(sequence, sees or (options.save_video and _has_images(sequence)), detections.length)
+    if frames.length is not None and detections.length > frames.length:
+        logger.warning(
+            "%s: detections after frame %d, the last of the sequence, are left out", detections.path, frames.length
+        )
+    facts: dict[str, Any] = {}
+    with outputs.making(recipe(sequence, config, options), facts) as work:
+        with ExitStack() as files:
+            graph = files.enter_context(atomic_write(work / outputs.path(GRAPH).name)) if options.save_graph else None
+            video = None
+            if options.save_video:
+                canvas = frames.size or _extent(detections)
+                video = AnnotatedVideo(work / outputs.path(VIDEO).name, canvas, frames.frame_rate)
+                files.enter_context(video)
+            live = None if options.offline else video
+            tracks = tracks_of(_steps(Tracker(config), frames, detections, sees, graph, live, tick))
+            if options.offline:
+                tracks = refine(tracks, frames.frame_rate, frames.size, config.tracker)
+                if video is not None:
+                    _draw(tracks, frames, video, tick)
+        write_results(work / outputs.path(RESULT).name, tracks)
+        facts |= {"frames": frames.count, "broken": [[b.index, b.reason] for b in frames.broken]}
+    made = tuple(outputs.path(suffix) for suffix in options.suffixes)
+    return RunReport(sequence.name, frames.count, time.perf_counter() - started, made, frames.broken)
+
+
+def recipe(sequence: Sequence, config: Config, options: RunOptions) -> dict[str, Any]:
+    """Everything that the results of a run depend on, as JSON values; where the files lie is no part of it."""
+    frames: dict[str, Any] = {"rate": sequence.frame_rate, "length": sequence.length, "size": sequence.size}
+    if _sees(sequence, config, options):
+        files = sequence.images or (Path(str(sequence.video)),)
+        listing = "".join(f"{path.name} {path.stat().st_size if path.is_file() else 0}\n" for path in files)
+        frames["images"] = hashlib.sha256(listing.encode()).hexdigest()
+    values = {
+        "version": __version__,
+        "configuration": config.model_dump(),
+        "mode": "offline" if options.offline else "online",
+        "detections": sequence.detections and _digest(sequence.detections),
+        "frames": frames,
+    }
+    return json.loads(json.dumps(values))
+
+
+def _steps(
+    tracker: Tracker,
+    frames: Iterable[Frame],
+    detections: DetectionFile,
+    sees: bool,
+    graph: IO[str] | None,
+    video: AnnotatedVideo | None,
+    tick: Tick,
+) -> Iterator[SceneGraph]:
+    """Scene after scene, written as soon as it is there."""
+    state = tracker.start()
+    for frame in frames:
+        seen = frame if sees else Frame(frame.index, frame.timestamp, size=frame.size)
+        state, scene = tracker.step(state, seen, detections.frame(frame.index))
+        if graph is not None:
+            graph.write(to_json_line(scene) + "\n")
+        if video is not None:
+            video.write(frame, drawable_scene(scene, video.size))
+        tick(1)
+        yield scene
+
+
+def _draw(tracks: Tracks, frames: Iterable[Frame], video: AnnotatedVideo, tick: Tick) -> None:
+    seen: dict[int, float] = {}
+    for frame in frames:
+        video.write(frame, drawable_tracks(tracks.at(frame.index), seen, frame.timestamp))
+        tick(1)
+
+
+def _detections(sequence: Sequence, config: Config) -> DetectionFile:
+    if sequence.detections is None:
+        raise UserError(
+            f"{sequence.path}: the {config.tracker.kind} tracker needs detections and there are none beside it; give "
+            "them with --detections FILE (lines frame,-1,left,top,width,height,score, frames from 1) or FOLDER "
+            f"(with {sequence.name}.txt)"
+        )
+    return sequence.read_detections()
+
+
+def _has_images(sequence: Sequence) -> bool:
+    return sequence.images is not None or sequence.video is not None
+
+
+def _sees(sequence: Sequence, config: Config, options: RunOptions) -> bool:
+    """Whether the tracker looks at images."""
+    return options.images and config.tracker.motion.camera and _has_images(sequence)
+
+
+def _extent(detections: DetectionFile) -> tuple[int, int]:
+    """(W, H) that holds all boxes, where nothing tells the size of the images."""
+    if not len(detections):
+        return 640, 480
+    ends = (detections.rows[:, 2:4] + detections.rows[:, 4:6]).max(0)
+    return tuple(max(16, math.ceil(end)) for end in ends)  # type: ignore[return-value]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
