@@ -37,7 +37,7 @@ class MotionSettings(_Settings):
     """The constant-velocity Kalman filter; lengths are in heights of the object."""
 
     acceleration: float = Field(0.25, gt=0, description="process noise of the centre, heights / s^1.5")
-    size_change: float = Field(0.1, gt=0, description="process noise of width and height, heights / s^1.5")
+    size_change: float = Field(0.05, gt=0, description="process noise of width and height, heights / s^1.5")
     centre_noise: float = Field(0.03, gt=0, description="measurement noise of the centre, heights")
     size_noise: float = Field(0.05, gt=0, description="measurement noise of width and height, heights")
     start_speed: float = Field(1.0, gt=0, description="standard deviation of a newborn's speed, heights / s")
@@ -49,9 +49,9 @@ class MotionSettings(_Settings):
 class AssociationSettings(_Settings):
     """Two-stage matching by expanded overlap."""
 
-    expansion: float = Field(0.15, ge=0, le=2, description="boxes grow by this part of their size on each side")
-    gate: float = Field(0.1, ge=0, lt=1, description="least similarity in the first stage")
-    low_gate: float = Field(0.4, ge=0, lt=1, description="least similarity to detections of low score")
+    expansion: float = Field(0.1, ge=0, le=2, description="boxes grow by this part of their size on each side")
+    gate: float = Field(0.15, ge=0, lt=1, description="least similarity in the first stage")
+    low_gate: float = Field(0.25, ge=0, lt=1, description="least similarity to detections of low score")
     tentative_gate: float = Field(0.3, ge=0, lt=1, description="least similarity to tentative tracks")
 
 

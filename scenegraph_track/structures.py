@@ -641,7 +641,7 @@ class TrackTable(_Equal):
         last_box: (N, 4) the last matched box, xyxy pixels, moved with the camera since.
 
     Raises:
-        UserError: A field has another shape or kind.
+        UserError: A field has another number of rows.
     """
 
     ids: np.ndarray
@@ -663,11 +663,17 @@ class TrackTable(_Equal):
     last_box: np.ndarray
 
     def __post_init__(self) -> None:
-        n = len(self.ids)
+        n = len(self.ids)  # the hot path: rows only, see check()
+        for name in _TRACK_FIELDS:
+            if len(getattr(self, name)) != n:
+                raise UserError(f"TrackTable.{name}: expected {n} rows, found {len(getattr(self, name))}")
+
+    def check(self) -> None:
+        """Refuse fields of another shape or kind (for tables from outside)."""
         for name, (tail, kind) in _TRACK_FIELDS.items():
-            value = getattr(self, name)
-            want = (n, *tail)
-            if value.dtype.kind != kind or value.ndim != len(want) or any(w not in (None, g) for w, g in zip(want, value.shape)):
+            value, want = getattr(self, name), (len(self.ids), *tail)
+            fits = value.ndim == len(want) and all(w is None or w == g for w, g in zip(want, value.shape, strict=True))
+            if not fits or value.dtype.kind != kind:
                 raise UserError(f"TrackTable.{name}: expected {want} of kind {kind}, found {value.shape} {value.dtype}")
 
     def __len__(self) -> int:
@@ -756,6 +762,7 @@ class TrackerState(_Equal):
             tracks = TrackTable(**{name: values[f"tracks.{name}"] for name in _TRACK_FIELDS})
             (next_frame, next_id), (timestamp, step) = values["counters"].tolist(), values["times"].tolist()
             arrays = {name: values[name] for name in cls._ARRAYS}
+            tracks.check()
         except FileNotFoundError:
             raise UserError(f"{path}: no such file") from None
         except (SafetensorError, KeyError, OSError) as wrong:

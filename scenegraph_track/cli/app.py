@@ -25,7 +25,11 @@ DEBUG = "SCENEGRAPH_TRACK_DEBUG"
 
 _UsageError = typer.BadParameter.__mro__[1]  # Click's, which new versions of Typer carry inside themselves
 
-app = typer.Typer(add_completion=False, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 app.command()(track)
 app.add_typer(eval_app, name="eval")
 app.command()(demo)

@@ -18,7 +18,7 @@ class BadUsage(UserError):
     """The command line asks for something that is not there or makes no sense."""
 
 
-class Failed(Exception):  # noqa: N818
+class Failed(Exception):
     """The command has said what went wrong already."""
 
 

@@ -12,8 +12,11 @@ from scenegraph_track.cli.console import out, usage
 from scenegraph_track.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from scenegraph_track.data.sequences import Sequence
-    from scenegraph_track.evaluation.sources import ResultSource, TruthSource
+    from scenegraph_track.evaluation.mot import Evaluation
+    from scenegraph_track.evaluation.sources import TruthSource
 
 DEFAULT = "mot"
 """The evaluation that is meant where none is named."""
@@ -31,8 +34,8 @@ class DefaultGroup(TyperGroup):
 
 app = typer.Typer(
     cls=DefaultGroup,
-    help="Judge results against ground truth. [bold]eval SOURCE --results DIR[/bold] is short for "
-    "[bold]eval mot SOURCE --results DIR[/bold].",
+    help="Judge results against ground truth. **eval SOURCE --results DIR** is short for "
+    "**eval mot SOURCE --results DIR**.",
 )
 
 
@@ -62,7 +65,9 @@ def mot(
             "MOT16, MOT17, MOT20.",
         ),
     ] = "auto",
-    no_preproc: Annotated[bool, typer.Option("--no-preproc", help="The same as --benchmark none: every box counts.")] = False,
+    no_preproc: Annotated[
+        bool, typer.Option("--no-preproc", help="The same as --benchmark none: every box counts.")
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write all figures as flat JSON, name: value.")
     ] = None,
@@ -75,17 +80,17 @@ def mot(
     The figures are those of TrackEval: percent and counts of matches at an overlap of 0.5, HOTA over all overlaps.
     """
     from scenegraph_track.data.sequences import find_sequences
-    from scenegraph_track.evaluation.mot import evaluate
+    from scenegraph_track.evaluation.preprocessing import BENCHMARKS
     from scenegraph_track.evaluation.report import print_table, write_csv, write_json
 
     with usage():
+        if benchmark not in BENCHMARKS:
+            raise UserError(f"--benchmark {benchmark}: expected one of {', '.join(BENCHMARKS)}")
         sequences = [s for s in find_sequences(source) if s.truth is not None and s.kind in ("mot", "kitti")]
         if not sequences:
             raise UserError(f"{source}: expected sequences with ground truth (gt/gt.txt), found none")
         files = _result_files(sequences, results)
-    truths = {s.name: _truth(s) for s in sequences}
-    found = {name: _results(path) for name, path in files.items()}
-    evaluation = evaluate(truths, found, "none" if no_preproc else benchmark)
+    evaluation = evaluate_files(sequences, files, "none" if no_preproc else benchmark)
     print_table(evaluation, out())
     if json_file:
         write_json(evaluation, json_file)
@@ -108,20 +113,43 @@ def _result_files(sequences: list[Sequence], results: Path) -> dict[str, Path]:
     return {name: path for name, path in found.items() if path is not None}
 
 
+def evaluate_files(sequences: list[Sequence], files: dict[str, Path], benchmark: str = "auto") -> Evaluation:
+    """Judge result files.
+
+    Args:
+        sequences: Sequences with ground truth.
+        files: Result file of each, by its name.
+        benchmark: See ``evaluation.preprocessing.BENCHMARKS``.
+
+    Raises:
+        FormatError: A file holds no such rows.
+    """
+    from scenegraph_track.data.mot import read_rows
+    from scenegraph_track.evaluation.mot import evaluate
+    from scenegraph_track.evaluation.sources import ResultSource
+
+    truths = {s.name: _truth(s) for s in sequences}
+    found = {name: ResultSource(read_rows(path), path, _lines(path)) for name, path in files.items()}
+    return evaluate(truths, found, benchmark)
+
+
 def _truth(sequence: Sequence) -> TruthSource:
     from scenegraph_track.data.mot import read_rows
     from scenegraph_track.evaluation.sources import TruthSource
 
     if sequence.kind == "mot":
-        rows = read_rows(sequence.truth)
-    else:
-        rows = sequence.read_truth().tracks.to_mot()[:, :6]
+        rows, lines = read_rows(sequence.truth), _lines(sequence.truth)
+    else:  # KITTI: every labelled object counts, whatever its class
+        rows, lines = sequence.read_truth().tracks.to_mot()[:, :6], None
     frames = sequence.length or int(rows[:, 0].max(initial=0))
-    return TruthSource(rows, sequence.truth, frames=frames)
+    return TruthSource(rows, sequence.truth, lines, frames=frames)
 
 
-def _results(path: Path) -> ResultSource:
-    from scenegraph_track.data.mot import read_rows
-    from scenegraph_track.evaluation.sources import ResultSource
+def _lines(path: Path) -> np.ndarray:
+    """The 1-based line of each row of a table; blank lines are none."""
+    import numpy as np
 
-    return ResultSource(read_rows(path), path)
+    from scenegraph_track.files import read_text
+
+    lines = enumerate(read_text(path).split("\n"), 1)
+    return np.array([number for number, line in lines if line.strip(",; \t")], dtype=np.int64)

@@ -52,5 +52,15 @@ def collect() -> dict[str, Any]:
         "system": platform.platform(),
         "devices": devices(),
         "configurations": {name: str(path) for name, path in named_configs().items()},
-        "weights": {},
+        "weights": _weights(),
     }
+
+
+def _weights() -> dict[str, str]:
+    """What has been trained and ships with the package."""
+    from importlib import resources
+    from pathlib import Path
+
+    folder = Path(str(resources.files("scenegraph_track"))) / "weights"
+    files = sorted(folder.glob("*.safetensors"))
+    return {path.stem: f"{path} ({path.stat().st_size / 1024:.0f} KiB)" for path in files}

@@ -28,10 +28,14 @@ def track(
             show_default=False,
         ),
     ] = None,
-    config: Annotated[str, typer.Option(metavar="NAME|FILE", help="A named configuration or a YAML file.")] = "reference",
+    config: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="A named configuration or a YAML file.")
+    ] = "reference",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, as tracker.life.hidden_seconds=2; repeatable."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change one setting, as tracker.life.hidden_seconds=2; repeatable."
+        ),
     ] = None,
     detections: Annotated[
         Path | None,
@@ -45,7 +49,8 @@ def track(
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder for <sequence>.txt (MOTChallenge results), .mp4, .graph.jsonl and .run.json (how it was made).",
+            help="Folder for <sequence>.txt (MOTChallenge results), .mp4, .graph.jsonl and .run.json (how they were "
+            "made).",
             rich_help_panel=_FILES,
         ),
     ] = Path("out"),
@@ -53,14 +58,16 @@ def track(
         bool,
         typer.Option(
             "--save-video",
-            help="Write <sequence>.mp4 with the tracks drawn on the frames, or on an empty ground where there are none.",
+            help="Write <sequence>.mp4: the tracks drawn on the frames, or on an empty ground where there are none.",
             rich_help_panel=_FILES,
         ),
     ] = False,
     save_graph: Annotated[
         bool,
         typer.Option(
-            "--save-graph", help="Write <sequence>.graph.jsonl, the scene graph of a frame a line.", rich_help_panel=_FILES
+            "--save-graph",
+            help="Write <sequence>.graph.jsonl, the scene graph of a frame a line.",
+            rich_help_panel=_FILES,
         ),
     ] = False,
     overwrite: Annotated[
@@ -107,9 +114,7 @@ def track(
     ] = "auto",
     workers: Annotated[
         int,
-        typer.Option(
-            min=1, help="Processes, a sequence each; the results do not depend on it.", rich_help_panel=_RUN
-        ),
+        typer.Option(min=1, help="Processes, a sequence each; the results do not depend on it.", rich_help_panel=_RUN),
     ] = 1,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the settings as YAML and leave.", rich_help_panel=_RUN)

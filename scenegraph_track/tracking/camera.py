@@ -10,6 +10,7 @@ WIDTH = 480
 """Images are reduced to this width before their motion is measured."""
 
 _LARGEST_VOTE = 32
+_CANDIDATES = 64
 
 
 def small_grey(frame: Frame) -> np.ndarray:
@@ -87,7 +88,7 @@ def voted_motion(predicted: np.ndarray, detected: np.ndarray) -> np.ndarray | No
     if len(votes) < 3:
         return None
     tolerance = 0.15 * np.median(heights)
-    candidates = np.concatenate([np.zeros((1, 2)), votes])
+    candidates = np.concatenate([np.zeros((1, 2)), votes[:: len(votes) // _CANDIDATES + 1]])
     near = np.abs(candidates[:, None] - votes[None]).max(-1) < tolerance
     support = near.sum(1)
     best = int(support.argmax())

@@ -24,6 +24,13 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return shared / np.maximum(area_a[:, None] + area_b[None] - shared, 1e-9)
 
 
+def paired_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(N,) intersection over union of the boxes (N, 4) of each row."""
+    shared = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0).prod(1)
+    area = (a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1)
+    return shared / np.maximum(area - shared, 1e-9)
+
+
 def expand(boxes: np.ndarray, part: float) -> np.ndarray:
     """Boxes grown by ``part`` of their width and height on each side (C-BIoU: Yang et al., WACV 2023, section 3.1)."""
     margin = part * (boxes[:, 2:] - boxes[:, :2])

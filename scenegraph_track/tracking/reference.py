@@ -29,6 +29,8 @@ class Association:
     Args:
         tracks: All tracks after the step, those that left in this frame included.
         boxes: (N, 4) boxes of these tracks, xyxy pixels: the detection where matched, else the prediction.
+        predicted: (N, 4) where each track was expected before the detections were looked at.
+        last_seen: (N,) seconds of the detection before this frame's.
         detection: (N,) row of the matched detection or -1.
         left: (N,) bool, forgotten in this frame.
         candidates: (3, P) track row, detection row and similarity of every pair that was weighed, as float64.
@@ -36,6 +38,8 @@ class Association:
 
     tracks: TrackTable
     boxes: np.ndarray
+    predicted: np.ndarray
+    last_seen: np.ndarray
     detection: np.ndarray
     left: np.ndarray
     candidates: np.ndarray
@@ -100,7 +104,7 @@ def associate(
     if current_from_previous is not None and len(tracks):
         tracks = _moved(tracks, current_from_previous)
 
-    predicted = _boxes(tracks, chosen)
+    predicted, last_seen = _boxes(tracks, chosen), tracks.seen
     detection, candidates = _matched(tracks, predicted, boxes, high, low, settings)
     tracks, errors, spread = _corrected(tracks, state, settings, detection, boxes, sure, classes, timestamp, chosen)
 
@@ -110,12 +114,15 @@ def associate(
     taken = np.zeros(len(boxes), dtype=bool)
     taken[detection[detection >= 0]] = True
     births = high[~taken[high] & (sure[high] >= settings.scores.birth)]
-    born = _born(boxes[births], sure[births], None if classes is None else classes[births], settings, timestamp)
-    if first or settings.life.confirm_hits == 1:
-        born.ids[:] = next_id + np.arange(len(born))
-        next_id += len(born)
-    tracks = tracks.joined(born)
-    detection = np.concatenate([detection, births])
+    if len(births):
+        born = _born(boxes[births], sure[births], None if classes is None else classes[births], settings, timestamp)
+        if first or settings.life.confirm_hits == 1:
+            born.ids[:] = next_id + np.arange(len(born))
+            next_id += len(born)
+        tracks = tracks.joined(born)
+        detection = np.concatenate([detection, births])
+        predicted = np.concatenate([predicted, boxes[births]])
+        last_seen = np.concatenate([last_seen, born.seen])
 
     out = _boxes(tracks, chosen)
     out[detection >= 0] = boxes[detection[detection >= 0]]
@@ -127,7 +134,7 @@ def associate(
         timestamp=timestamp,
         step=step,
         next_id=next_id,
-        tracks=tracks[~left],
+        tracks=tracks[~left] if left.any() else tracks,
         filter_errors=errors,
         spread=spread,
         score_memory=memory,
@@ -139,7 +146,10 @@ def associate(
     kept = shown[candidates[0].astype(np.int64)]
     candidates = candidates[:, kept]
     candidates[0] = rows[candidates[0].astype(np.int64)]
-    return after, Association(tracks[shown], out[shown], detection[shown], left[shown], candidates)
+    decided = Association(
+        tracks[shown], out[shown], predicted[shown], last_seen[shown], detection[shown], left[shown], candidates
+    )
+    return after, decided
 
 
 def _boxes(tracks: TrackTable, chosen: int) -> np.ndarray:

@@ -79,7 +79,7 @@ def run_sequence(
     sequence: Sequence,
     config: Config,
     folder: str | Path,
-    options: RunOptions = RunOptions(),  # noqa: B008 (frozen)
+    options: RunOptions = RunOptions(),
     tick: Tick = lambda frames: None,
 ) -> RunReport:
     """Track one sequence and write ``folder/<name>.txt`` and what else is wanted; files appear whole or not at all.

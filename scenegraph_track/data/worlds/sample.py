@@ -14,6 +14,7 @@ from scenegraph_track.data.worlds.motion import Track, delayed, sample_bend, sam
 from scenegraph_track.data.worlds.placement import Stage
 from scenegraph_track.data.worlds.places import Place, sample_place
 from scenegraph_track.data.worlds.presets import PRESETS, Preset
+from scenegraph_track.data.worlds.promise import hides_and_shows
 from scenegraph_track.data.worlds.scene import STATIC_LABEL, Attributes, Scene, Thing, sample_photometry
 from scenegraph_track.data.worlds.solids import Card, Ellipsoid
 from scenegraph_track.data.worlds.things import Look, sample_look, sample_occluder
@@ -70,7 +71,9 @@ def sample_scene(
             rate = np.floor(10 * (frames - 1) / shortest) / 10
         builder = _Builder(rng, kind, split, size, np.arange(frames) / rate)
         if builder.fill():
-            return Scene(preset, split, seed, size, rate, *builder.parts())
+            scene = Scene(preset, split, seed, size, rate, *builder.parts())
+            if kind.hidden is None or hides_and_shows(scene, kind.hidden):
+                return scene
     raise UserError(f"preset {preset}: no world found for seed {seed} with {frames} frames at {size}; ask for a longer clip")
 
 

@@ -38,7 +38,7 @@ def colour_flow(flow: NDArray[np.float32], longest: float | None = None) -> NDAr
     length, angle = cv2.cartToPolar(np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(flow[..., 1]), angleInDegrees=True)
     longest = max(1.0, float(np.quantile(length, 0.98))) if longest is None else longest
     hsv = np.dstack([angle, np.clip(length / longest, 0, 1), np.ones_like(length)]).astype(np.float32)
-    return (255 * cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)).astype(np.uint8)
+    return (255 * cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) + 0.5).astype(np.uint8)
 
 
 def colour_depth(depth: NDArray[np.float32], nearest: float, farthest: float) -> NDArray[np.uint8]:

@@ -1,0 +1,29 @@
+"""What the command says of the installation."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from scenegraph_track.cli.app import run
+from scenegraph_track.version import __version__
+
+
+def test_info_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["info", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert list(facts) == ["versions", "system", "devices", "configurations", "weights"]
+    assert facts["versions"]["scenegraph-track"] == __version__
+    assert "missing" not in facts["versions"].values()
+    assert "cpu" in facts["devices"]
+    assert facts["configurations"]["reference"].endswith("reference.yaml")
+
+
+def test_info_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    # The same facts, a line each.
+    monkeypatch.setenv("COLUMNS", "300")
+    assert run(["info"]) == 0
+    text = capsys.readouterr().out
+    for word in ("versions", "torch-geometric", "devices", "cpu", "configurations", "reference.yaml", "weights"):
+        assert word in text
