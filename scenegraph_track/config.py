@@ -66,7 +66,7 @@ class LifeSettings(_Settings):
 class ShowSettings(_Settings):
     """When a predicted or interpolated box is reported (see ``tracking.emission``)."""
 
-    predicted: float = Field(0.6, ge=0, le=1, description="least P(IoU > 0.5) at which a hidden box is shown; 1: never")
+    predicted: float = Field(0.65, ge=0, le=1, description="least P(IoU > 0.5) at which a hidden box is shown; 1: never")
     interpolated: float = Field(0.5, ge=0, le=1, description="the same for boxes between two detections; 1: never")
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NAME = "scene"
 """Name of the sequence of the demo."""
 
-SIZE, FRAMES, FRAME_RATE = (640, 360), 120, 12.0
+SIZE, FRAMES, FRAME_RATE = (640, 360), 150, 15.0
 """Pixels, number and rate of its frames."""
 
 MISSED_BELOW = 0.3
@@ -29,7 +29,7 @@ MISSED_BELOW = 0.3
 
 def demo(
     to: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to leave everything in.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(min=0, help="Which scene to generate.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Which scene to generate.")] = 4,
 ) -> None:
     """Generate a short scene, track it, and show what comes out: video, scene graph and figures.
 
@@ -72,7 +72,7 @@ def write_scene(folder: Path, seed: int) -> None:
     from scenegraph_track.files import atomic_folder, atomic_write
     from scenegraph_track.structures import Tracks
 
-    scene = sample_scene("long_occlusion", "val", seed, SIZE, FRAMES, FRAME_RATE)
+    scene = sample_scene("standard", "val", seed, SIZE, FRAMES, FRAME_RATE)
     rng = np.random.default_rng((seed, 1))
     detections: list[Detections] = []
     truth: list[np.ndarray] = []

@@ -19,11 +19,12 @@ from scenegraph_track.data.sequences import Sequence
 from scenegraph_track.data.video import BrokenFrame
 from scenegraph_track.errors import UserError
 from scenegraph_track.files import atomic_write
-from scenegraph_track.graph.export import to_json_line
+from scenegraph_track.graph.export import read_jsonl, to_json_line
 from scenegraph_track.structures import Frame, SceneGraph, Tracks
 from scenegraph_track.tracking.annotate import AnnotatedVideo, drawable_scene, drawable_tracks
 from scenegraph_track.tracking.frames import SequenceFrames
 from scenegraph_track.tracking.offline import refine
+from scenegraph_track.tracking.offline_graph import linked_names, refined_scenes
 from scenegraph_track.tracking.outputs import GRAPH, RESULT, VIDEO, Outputs
 from scenegraph_track.tracking.tracker import Tracker, tracks_of
 from scenegraph_track.version import __version__
@@ -107,20 +108,25 @@ def run_sequence(
         )
     facts: dict[str, Any] = {}
     with outputs.making(recipe(sequence, config, options), facts) as work:
+        result, graph = work / outputs.path(RESULT).name, work / outputs.path(GRAPH).name
         with ExitStack() as files:
-            graph = files.enter_context(atomic_write(work / outputs.path(GRAPH).name)) if options.save_graph else None
+            lines = files.enter_context(atomic_write(graph)) if options.save_graph else None
             video = None
             if options.save_video:
-                canvas = frames.size or _extent(detections)
-                video = AnnotatedVideo(work / outputs.path(VIDEO).name, canvas, frames.frame_rate)
+                size = frames.size or _extent(detections)
+                video = AnnotatedVideo(work / outputs.path(VIDEO).name, size, frames.frame_rate)
                 files.enter_context(video)
             live = None if options.offline else video
-            tracks = tracks_of(_steps(Tracker(config), frames, detections, sees, graph, live, tick))
+            tracks = tracks_of(_steps(Tracker(config), frames, detections, sees, lines, live, tick))
             if options.offline:
-                tracks = refine(tracks, frames.frame_rate, frames.size, config.tracker)
+                about = frames.frame_rate, frames.size, config.tracker
+                names = linked_names(tracks, *about) if lines is not None else {}
+                tracks = refine(tracks, *about)
                 if video is not None:
                     _draw(tracks, frames, video, tick)
-        write_results(work / outputs.path(RESULT).name, tracks)
+        if options.offline and options.save_graph:
+            _refine_graph(graph, tracks, names)
+        write_results(result, tracks)
         facts |= {"frames": frames.count, "broken": [[b.index, b.reason] for b in frames.broken]}
     made = tuple(outputs.path(suffix) for suffix in options.suffixes)
     return RunReport(sequence.name, frames.count, time.perf_counter() - started, made, frames.broken)
@@ -148,7 +154,7 @@ def _steps(
     frames: Iterable[Frame],
     detections: DetectionFile,
     sees: bool,
-    graph: IO[str] | None,
+    lines: IO[str] | None,
     video: AnnotatedVideo | None,
     tick: Tick,
 ) -> Iterator[SceneGraph]:
@@ -157,8 +163,8 @@ def _steps(
     for frame in frames:
         seen = frame if sees else Frame(frame.index, frame.timestamp, size=frame.size)
         state, scene = tracker.step(state, seen, detections.frame(frame.index))
-        if graph is not None:
-            graph.write(to_json_line(scene) + "\n")
+        if lines is not None:
+            lines.write(to_json_line(scene) + "\n")
         if video is not None:
             video.write(frame, drawable_scene(scene, video.size))
         tick(1)
@@ -170,6 +176,12 @@ def _draw(tracks: Tracks, frames: Iterable[Frame], video: AnnotatedVideo, tick: 
     for frame in frames:
         video.write(frame, drawable_tracks(tracks.at(frame.index), seen, frame.timestamp))
         tick(1)
+
+
+def _refine_graph(path: Path, tracks: Tracks, names: dict[int, int]) -> None:
+    with atomic_write(path) as lines:
+        for scene in refined_scenes(read_jsonl(path), tracks, names):
+            lines.write(to_json_line(scene) + "\n")
 
 
 def _detections(sequence: Sequence, config: Config) -> DetectionFile:

@@ -41,14 +41,14 @@ def surenesses(scores: np.ndarray, memory: np.ndarray) -> np.ndarray:
         return np.minimum(scores * (_REFERENCE / max(top, 0.2)), 1.0)
     everything = np.sort(np.concatenate([memory[:, 0], scores]))
     rank = (np.searchsorted(everything, scores) + 0.5) / len(everything)
-    prior = 0.2 + 0.8 * rank
+    prior = 0.7 + 0.3 * rank  # whoever publishes raw scores has mostly cut them already
     if known < 2 * _GROUPS:
         return prior
     return (1 - trust) * prior + trust * np.interp(scores, *isotonic(memory))
 
 
 def isotonic(memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Knots of the monotone curve from raw score to the chance of being found again, its top scaled to 1.
+    """Knots of the monotone curve from raw score to the chance of being found again, its median scaled to 1.
 
     Args:
         memory: (K, 2) scores and outcomes (0 or 1).
@@ -68,7 +68,7 @@ def isotonic(memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             (v2, w2, n2), (v1, w1, n1) = blocks.pop(), blocks.pop()
             blocks.append([(v1 * w1 + v2 * w2) / (w1 + w2), w1 + w2, n1 + n2])
     curve = np.repeat([b[0] for b in blocks], [int(b[2]) for b in blocks])
-    return means[:, 0], curve / max(curve[-1], 0.3)
+    return means[:, 0], np.minimum(curve / max(np.median(curve), 0.3), 1.0)
 
 
 def remember(

@@ -1,7 +1,7 @@
 """A pinhole camera and the smooth paths it moves along.
 
-World axes: x right, y **down** (the ground is ``y = 0``, heights are negative y), z ahead.  Camera axes: x right, y down,
-z along the optical axis.  Pixel coordinates are continuous, pixel centres at integer + 0.5.
+World axes: x right, y **down** (the ground is ``y = 0``, heights are negative y), z ahead.  Camera axes: x right, y
+down, z along the optical axis.  Pixel coordinates are continuous, pixel centres at integer + 0.5.
 """
 
 from __future__ import annotations
@@ -134,7 +134,10 @@ def sample_camera(
         speed, turn = pace * rng.uniform(1.5, 8.0), np.radians(rng.uniform(-9, 9))
         heading = turn * np.sin(2 * np.pi * times / rng.uniform(5, 12))
         step = np.diff(times, prepend=times[0])
-        offset[:, 0], offset[:, 2] = np.cumsum(speed * step * np.sin(heading)), np.cumsum(speed * step * np.cos(heading))
+        offset[:, 0], offset[:, 2] = (
+            np.cumsum(speed * step * np.sin(heading)),
+            np.cumsum(speed * step * np.cos(heading)),
+        )
         angles[:, 0] = heading
         offset[:, 1] = 0.008 * smooth_noise(rng, times, (0.8, 2.5), 1)[:, 0]
         angles[:, 1] += np.radians(0.3) * smooth_noise(rng, times, (0.8, 2.5), 1)[:, 0]

@@ -65,7 +65,9 @@ class Captioner:
     def __init__(self, studio: Studio) -> None:
         scene = studio.scene
         self.scene = scene
-        words = [(t.attributes.colour, t.attributes.pattern, t.attributes.shape, t.attributes.size) for t in scene.objects]
+        words = [
+            (t.attributes.colour, t.attributes.pattern, t.attributes.shape, t.attributes.size) for t in scene.objects
+        ]
         self.words = words
         self.static_codes = np.array(
             [[sorted({w[k] for w in words}).index(w[k]) for k in range(4)] for w in words], np.int64
@@ -108,7 +110,9 @@ class Captioner:
         keys = codes @ _KEYS
         unique = ((keys[:, None] == keys[None]) & visible[None, :, None]).sum(1) == 1
         unique &= visible[:, None]
-        unique[:, [k for k, s in enumerate(_SUBSETS) if "behind" in s and s != ATTRIBUTES]] &= share[:, None] > BEHIND_FROM
+        unique[:, [k for k, s in enumerate(_SUBSETS) if "behind" in s and s != ATTRIBUTES]] &= (
+            share[:, None] > BEHIND_FROM
+        )
         best = np.where(unique.any(1), unique.argmax(1), 2)
         captions = []
         for i, word in enumerate(self.words):

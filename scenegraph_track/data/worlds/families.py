@@ -1,8 +1,8 @@
 """The vocabulary of the worlds and which of its families each split may use.
 
-A *word* (a pattern, a shape) is shared by all splits; the *families* that draw it are not: "striped" is straight stripes
-in training, diagonal ones in validation, waves in test.  So a held-out split shows textures, outlines, grounds and
-motions that were never seen, and its sentences still use known words.  Besides, one fifth of the combinations
+A *word* (a pattern, a shape) is shared by all splits; the *families* that draw it are not: "striped" is straight
+stripes in training, diagonal ones in validation, waves in test.  So a held-out split shows textures, outlines, grounds
+and motions that were never seen, and its sentences still use known words.  Besides, one fifth of the combinations
 colour x pattern x shape (`is_unseen`) appears in test only.
 """
 

@@ -63,10 +63,11 @@ def seen_at(
     """
     height, width = raster.inverse_depth.shape
     inside = (x >= 0) & (y >= 0) & (x < width) & (y < height) & (inverse < 1 / NEAR) & (inverse > 0)
-    column = np.where(inside, x, np.float32(0)).astype(np.intp)
-    row = np.where(inside, y, np.float32(0)).astype(np.intp)
+    column, row = np.clip(x, 0, width - 1).astype(np.int32), np.clip(y, 0, height - 1).astype(np.int32)
     at = row * width + column
-    same = (np.take(raster.surface, at) == surface) & ~np.take(curved, surface)
+    same = np.take(raster.surface, at) == surface
+    if curved.any():
+        same &= ~np.take(curved, surface)
     return inside & (same | (np.take(raster.inverse_depth, at) <= inverse * DEPTH_TOLERANCE))
 
 

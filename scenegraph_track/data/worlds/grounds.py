@@ -44,7 +44,14 @@ def _cells(
 
 
 def _bonded(
-    rng: np.random.Generator, size: int, colour: NDArray, across: int, down: int, shift: float, joint: float, vary: float
+    rng: np.random.Generator,
+    size: int,
+    colour: NDArray,
+    across: int,
+    down: int,
+    shift: float,
+    joint: float,
+    vary: float,
 ) -> Tile:
     shade, joints = _cells(rng, size, across, down, shift, joint, vary)
     base = colour * shade[..., None]
@@ -86,7 +93,9 @@ def _slabs(rng: np.random.Generator, size: int) -> Tile:
 
 
 def _plain_wall(rng: np.random.Generator, size: int) -> Tile:
-    colour = _tone(rng, *rng.choice([[196, 188, 170], [150, 170, 178], [182, 150, 130], [160, 176, 146], [205, 200, 196]]))
+    colour = _tone(
+        rng, *rng.choice([[196, 188, 170], [150, 170, 178], [182, 150, 130], [160, 176, 146], [205, 200, 196]])
+    )
     stain = step(fractal_noise(rng, size, 4, 4), 0.62, 4)
     return _grained(rng, _mix(np.broadcast_to(colour, (size, size, 3)), colour * 0.82, stain), 0.22, 8)
 
@@ -121,7 +130,9 @@ def _posters(rng: np.random.Generator, size: int) -> Tile:
     for _ in range(7):
         w, h = rng.integers(size // 10, size // 5, 2)
         x, y = rng.integers(0, size - w), rng.integers(0, size - h)
-        sheet = _mix(_tone(rng, *rng.uniform(40, 220, 3)), _tone(rng, *rng.uniform(40, 220, 3)), fractal_noise(rng, size, 8, 3))
+        sheet = _mix(
+            _tone(rng, *rng.uniform(40, 220, 3)), _tone(rng, *rng.uniform(40, 220, 3)), fractal_noise(rng, size, 8, 3)
+        )
         tile[y : y + h, x : x + w] = sheet[:h, :w]
     return tile
 
@@ -175,7 +186,9 @@ def _facade(rng: np.random.Generator, size: int, across: int, rise: float) -> Ti
     tile = np.empty((size, size, 3), np.float32)
     quarter = size // 4
     for house in range(4):
-        wall = _tone(rng, *rng.choice([[178, 120, 96], [196, 184, 160], [150, 150, 152], [170, 140, 110], [120, 132, 146]]))
+        wall = _tone(
+            rng, *rng.choice([[178, 120, 96], [196, 184, 160], [150, 150, 152], [170, 140, 110], [120, 132, 146]])
+        )
         tile[:, house * quarter : (house + 1) * quarter] = wall
     tile = _grained(rng, tile, 0.3)
     floors = 4
@@ -190,7 +203,9 @@ def _facade(rng: np.random.Generator, size: int, across: int, rise: float) -> Ti
                 opposite = (round(x + width / 2), round(y + height / 2))
                 pane = glass * rng.uniform(0.7, 1.25) if rng.random() < 0.85 else np.array([235, 214, 150], np.float32)
                 cv2.rectangle(tile, corner, opposite, (glass * 2.1).tolist(), max(1, size // 128))
-                cv2.rectangle(tile, (corner[0] + 1, corner[1] + 1), (opposite[0] - 1, opposite[1] - 1), pane.tolist(), -1)
+                cv2.rectangle(
+                    tile, (corner[0] + 1, corner[1] + 1), (opposite[0] - 1, opposite[1] - 1), pane.tolist(), -1
+                )
     return tile
 
 
@@ -242,14 +257,14 @@ _MAKERS = {
     "windows": lambda rng, size: _facade(rng, size, 3, 0.5),
     "balconies": lambda rng, size: _facade(rng, size, 2, 0.62),
     "shops": lambda rng, size: _facade(rng, size, 4, 0.4),
-    "hills": lambda rng, size: _backdrop(rng, size, 4, 0.16, [[120, 146, 150], [96, 126, 92]]),
-    "forest": lambda rng, size: _backdrop(rng, size, 32, 0.2, [[70, 104, 72], [52, 84, 50]]),
-    "mountains": lambda rng, size: _backdrop(rng, size, 4, 0.32, [[150, 160, 176], [120, 124, 120]]),
+    "hills": lambda rng, size: _backdrop(rng, size, 4, 0.11, [[120, 146, 150], [96, 126, 92]]),
+    "forest": lambda rng, size: _backdrop(rng, size, 32, 0.14, [[70, 104, 72], [52, 84, 50]]),
+    "mountains": lambda rng, size: _backdrop(rng, size, 4, 0.21, [[150, 160, 176], [120, 124, 120]]),
 }
 
 
 VARIANTS = 8
-"""Tiles drawn per family; scenes tint, mirror and roll them, so that the surroundings do not repeat."""
+"""Tiles drawn per family; scenes tint, mirror and scale them, so that the surroundings do not repeat."""
 
 
 @lru_cache(maxsize=128)
@@ -264,7 +279,7 @@ def tile(family: str, variant: int, size: int) -> NDArray[np.uint8]:
 
 
 def sample_tile(rng: np.random.Generator, family: str, size: int) -> NDArray[np.uint8]:
-    """Draw a tile of a family and change its tint and brightness; floors and walls are mirrored and rolled too.
+    """Draw a tile of a family, change its tint and brightness, and mirror every second one.
 
     Returns:
         (size, size, 3) uint8 RGB.
@@ -273,6 +288,4 @@ def sample_tile(rng: np.random.Generator, family: str, size: int) -> NDArray[np.
     tint = rng.uniform(0.82, 1.15) * rng.uniform(0.94, 1.06, 3)
     levels = np.clip(np.arange(256)[:, None] * tint, 0, 255).astype(np.uint8)[None]
     image = cv2.LUT(image, levels)
-    if rng.random() < 0.5:
-        image = image[:, ::-1]
-    return np.roll(image, int(rng.integers(size)), 1)
+    return cv2.flip(image, 1) if rng.random() < 0.5 else image

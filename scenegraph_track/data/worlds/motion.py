@@ -119,7 +119,9 @@ def sample_track(rng: np.random.Generator, word: str, family: str, speed: float,
 
 def delayed(track: Track, seconds: float) -> Track:
     """The same motion some time later: what a follower does."""
-    return Track(track.word, track.family, lambda t: track.plane(t - seconds), lambda t: track.lift(t - seconds), track.turns)
+    return Track(
+        track.word, track.family, lambda t: track.plane(t - seconds), lambda t: track.lift(t - seconds), track.turns
+    )
 
 
 def sample_bend(rng: np.random.Generator, times: NDArray, height: float) -> NDArray[np.float64]:

@@ -95,7 +95,9 @@ class Stage:
         headings = np.where(rng.random(tries) < 0.65, sideways, rng.uniform(0, 2 * np.pi, tries))
         if meet is not None:
             frames[:] = meet[0]
-            anchors = meet[1] + rng.normal(0, 0.25, (tries, 2)) + 1.6 * radius * np.array([-np.sin(meet[2]), np.cos(meet[2])])
+            anchors = (
+                meet[1] + rng.normal(0, 0.25, (tries, 2)) + 1.6 * radius * np.array([-np.sin(meet[2]), np.cos(meet[2])])
+            )
             headings = meet[2] + np.pi + rng.normal(0, 0.4, tries)
         local = track.plane(self.times)
         moved = local[None] - local[frames][:, None]

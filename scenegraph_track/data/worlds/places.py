@@ -38,8 +38,10 @@ class Place(NamedTuple):
     pace: float
 
 
-def _light_map(rng: np.random.Generator, centre: NDArray, side: float) -> tuple[NDArray[np.uint8], tuple[float, float, float]]:
-    level = LIGHT_UNIT * (0.84 + 0.26 * fractal_noise(rng, 128, 4, 2))
+def _light_map(
+    rng: np.random.Generator, centre: NDArray, side: float
+) -> tuple[NDArray[np.uint8], tuple[float, float, float]]:
+    level = LIGHT_UNIT * (0.84 + 0.26 * fractal_noise(rng, 256, 4, 2))
     return level.astype(np.uint8), (float(centre[0] - side / 2), float(centre[1] - side / 2), side)
 
 
@@ -56,7 +58,9 @@ def sample_place(rng: np.random.Generator, kind: str, split: str, texels: int) -
         The place.
     """
     table = families(GROUNDS, split)
-    tile = {word: sample_tile(rng, str(rng.choice(names)), texels) for word, names in table.items() if word in _USED[kind]}
+    tile = {
+        word: sample_tile(rng, str(rng.choice(names)), texels) for word, names in table.items() if word in _USED[kind]
+    }
     u = rng.uniform
     fronts, roofs = None, np.zeros((2, 1), np.float32)
     if kind == "room":
@@ -88,7 +92,16 @@ def sample_place(rng: np.random.Generator, kind: str, split: str, texels: int) -
             start = np.array([u(-0.55, 0.55) * width.min(), -u(1.3, 3.6), 0.0])
             yaw = rng.normal(0, 0.35) if u() < 0.7 else np.sign(-start[0]) * np.pi / 2 + rng.normal(0, 0.3)
             tiles, which = [tile["street"], tile["facade"], tile["backdrop"], sky], [2, 2, 3, 0, 2, 2, 1, 1]
-            metres = [around, around, [200.0, 200.0], [u(5, 9)] * 2, around, around, [4 * ROOF_STEP, 12.0], [4 * ROOF_STEP, 12.0]]
+            metres = [
+                around,
+                around,
+                [200.0, 200.0],
+                [u(5, 9)] * 2,
+                around,
+                around,
+                [4 * ROOF_STEP, 12.0],
+                [4 * ROOF_STEP, 12.0],
+            ]
             stand_low[0], stand_high[0] = fronts[0] + 0.2, fronts[1] - 0.2
             reach, pace = (3.0, 18.0), 1.0
         else:
@@ -96,7 +109,7 @@ def sample_place(rng: np.random.Generator, kind: str, split: str, texels: int) -
             tiles, which = [tile["field"], tile["backdrop"], sky], [1, 1, 2, 0, 1, 1, 1, 1]
             metres = [around, around, [200.0, 200.0], [u(5, 9)] * 2, around, around, around, around]
             reach, pace = (2.5, 16.0), 1.0
-        light_side = 40.0
+        light_side = 32.0
     pitch = np.arctan2(-start[1], min(reach[1], 12.0) * u(0.9, 1.6)) + rng.normal(0, 0.03)
     light_map, square = _light_map(rng, start[[0, 2]] if kind != "room" else np.zeros(2), light_side)
     atlas = build_atlas(tiles, which, np.array(metres))

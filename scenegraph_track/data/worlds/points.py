@@ -37,7 +37,8 @@ def track_points(
     if wrong.any():
         row = int(wrong.argmax())
         raise UserError(
-            f"queries: expected (frame, x, y) inside {len(rasters)} frames of {width} x {height}, row {row} is {queries[row]}"
+            f"queries: expected (frame, x, y) inside {len(rasters)} frames of {width} x {height}, row {row} is"
+            f" {queries[row].tolist()}"
         )
     frames, columns, rows = queries.astype(int).T
     surface = np.array([rasters[f].surface[r, c] for f, r, c in zip(frames, rows, columns)], np.uint16)

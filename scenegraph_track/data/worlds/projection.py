@@ -103,4 +103,3 @@ def hull_edges(projection: Projection, frame: int, intrinsics: NDArray) -> NDArr
         normal = -normal
     offset = -(normal * (corners + middle)).sum(1)
     return np.concatenate([normal, offset[:, None]], 1).astype(np.float32)
-

@@ -17,7 +17,7 @@ _HIDDEN = 0.005
 
 
 def hides_and_shows(scene: Scene, seconds: tuple[float, float]) -> bool:
-    """Whether every object placed to be hidden is out of sight for one time within ``seconds`` and seen before and after.
+    """Whether every object placed to be hidden is out of sight for some time in ``seconds``, and seen before and after.
 
     Looked up in small pictures (64 pixels wide) of the scene: seen means at least 30 % of the silhouette.
     """

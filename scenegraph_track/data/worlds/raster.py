@@ -62,7 +62,9 @@ _NOWHERE = Footprint((slice(0, 0), slice(0, 0)), np.zeros((0, 0), bool), 0, np.z
 @lru_cache(maxsize=4)
 def pixel_axes(width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pixel centres from one image size before the image to one after: (3 W,) and (3 H,)."""
-    return (np.arange(-width, 2 * width) + 0.5).astype(np.float32), (np.arange(-height, 2 * height) + 0.5).astype(np.float32)
+    return (np.arange(-width, 2 * width) + 0.5).astype(np.float32), (np.arange(-height, 2 * height) + 0.5).astype(
+        np.float32
+    )
 
 
 def linear(rows: NDArray, x: NDArray, y: NDArray) -> NDArray[np.float32]:
@@ -174,9 +176,14 @@ class Studio:
             veil[window] += soft * (1 - veil[window])
             return _NOWHERE
         np.copyto(inverse[window], here, where=seen)
-        number = hit.face + self.first_surface[index] if isinstance(hit.face, int) else hit.face[cut] + self.first_surface[index]
+        number = (
+            hit.face + self.first_surface[index]
+            if isinstance(hit.face, int)
+            else hit.face[cut] + np.uint16(self.first_surface[index])
+        )
         np.copyto(surface[window], number, where=seen, casting="unsafe")
-        np.copyto(veil[window], 0, where=seen)
+        if self.scene.screens:
+            np.copyto(veil[window], 0, where=seen)
         return Footprint(window, mask[cut], cv2.countNonZero(mask.view(np.uint8)), box)
 
     def _trace(

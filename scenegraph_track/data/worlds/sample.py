@@ -62,7 +62,9 @@ def sample_scene(
         raise UserError(f"frame_rate: expected more than 0 frames per second, found {frame_rate}")
     shortest = 0.0 if kind.hidden is None else 2.2 * kind.hidden[0]
     if frame_rate is not None and frames - 1 < shortest * frame_rate:
-        raise UserError(f"preset {preset}: expected a clip of at least {shortest} s, found {frames} frames at {frame_rate}/s")
+        raise UserError(
+            f"preset {preset}: expected a clip of at least {shortest} s, found {frames} frames at {frame_rate}/s"
+        )
     key = (*entropy, list(PRESETS).index(preset), SPLITS.index(split), 20)
     for attempt in range(50):
         rng = np.random.default_rng(np.random.SeedSequence(key, spawn_key=(attempt,)))
@@ -74,7 +76,9 @@ def sample_scene(
             scene = Scene(preset, split, seed, size, rate, *builder.parts())
             if kind.hidden is None or hides_and_shows(scene, kind.hidden):
                 return scene
-    raise UserError(f"preset {preset}: no world found for seed {seed} with {frames} frames at {size}; ask for a longer clip")
+    raise UserError(
+        f"preset {preset}: no world found for seed {seed} with {frames} frames at {size}; ask for a longer clip"
+    )
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,9 @@ class _Mover:
 class _Builder:
     """A world while it is being filled: surroundings, camera, occluders, then objects one after the other."""
 
-    def __init__(self, rng: np.random.Generator, kind: Preset, split: str, size: tuple[int, int], times: NDArray) -> None:
+    def __init__(
+        self, rng: np.random.Generator, kind: Preset, split: str, size: tuple[int, int], times: NDArray
+    ) -> None:
         self.rng, self.kind, self.split, self.size, self.times = rng, kind, split, size, times
         self.texels = 64 if max(size) <= 192 else 128 if max(size) <= 400 else 256
         place = sample_place(rng, str(rng.choice(kind.places)), split, 256 if max(size) <= 192 else 512)
@@ -98,6 +104,8 @@ class _Builder:
         world = place.surroundings
         margin = np.array([0.5, 0.25, 0.5])
         low, high = world.low + margin, world.high - margin
+        if world.kind == "room":  # not up to the wall ahead
+            low, high = (place.start + 0.6 * (corner - place.start) for corner in (low, high))
         if world.fronts is not None:
             low[0], high[0] = world.fronts[0] + 0.5, world.fronts[1] - 0.5
         motion = str(rng.choice(kind.cameras))

@@ -30,9 +30,9 @@ class Shadows:
         extent, height = np.abs(hull[:, [0, 2]]).max(0), float(np.ptp(hull[:, 1]))
         lift = np.maximum(0.0, -pose[:, 1, 3] - max(0.0, float(hull[:, 1].max())))
         centre = pose[:, [0, 2], 3] - slide * (lift + 0.25 * height)[:, None]
-        axes = np.hypot([extent[0], max(extent[1], 0.12)], 0.3 * height * np.abs(slide)) * self.scale
+        axes = np.hypot(1.15 * extent + 0.1, 0.3 * height * np.abs(slide)) * self.scale
         turn = np.degrees(np.arctan2(pose[:, 2, 0], pose[:, 0, 0]))
-        dark = LIGHT_UNIT * (0.5 + 0.3 * np.minimum(lift, 1.0))
+        dark = LIGHT_UNIT * (0.38 + 0.35 * np.minimum(lift, 1.0))
         place = (centre - [left, top]) * self.scale
         return np.column_stack([place, np.tile(np.maximum(axes, 0.2), (len(pose), 1)), turn, dark])
 
@@ -45,4 +45,4 @@ class Shadows:
         for x, y, long, short, turn, dark in ellipses[near].tolist():
             centre, axes = (round(x * one), round(y * one)), (round(long * one), round(short * one))
             cv2.ellipse(light_map, centre, axes, turn, 0, 360, int(dark), -1, cv2.LINE_AA, _BITS)
-        return cv2.GaussianBlur(light_map, (0, 0), max(0.6, 0.12 * self.scale))
+        return cv2.GaussianBlur(light_map, (0, 0), max(0.6, 0.1 * self.scale))

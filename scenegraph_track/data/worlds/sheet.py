@@ -35,7 +35,9 @@ def colour_flow(flow: NDArray[np.float32], longest: float | None = None) -> NDAr
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    length, angle = cv2.cartToPolar(np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(flow[..., 1]), angleInDegrees=True)
+    length, angle = cv2.cartToPolar(
+        np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(flow[..., 1]), angleInDegrees=True
+    )
     longest = max(1.0, float(np.quantile(length, 0.98))) if longest is None else longest
     hsv = np.dstack([angle, np.clip(length / longest, 0, 1), np.ones_like(length)]).astype(np.float32)
     return (255 * cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) + 0.5).astype(np.uint8)
@@ -64,7 +66,9 @@ def colour_instances(frame: WorldFrame, strength: float = 0.72) -> NDArray[np.ui
 
 
 def _enlarged(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA)
+    return cv2.resize(
+        image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA
+    )
 
 
 def _trails(clip: WorldClip, index: int, factor: int, trail: int) -> NDArray[np.uint8]:
@@ -149,7 +153,8 @@ def contact_sheet(clip: WorldClip, columns: int = 4, width: int = 1600) -> NDArr
     sheet = np.full((2 * _TITLE + len(rows) * cell_h + len(text) + 2 * _GAP, sheet_w, 3), _PAPER, np.uint8)
     scene = clip.scene
     place = {"room": "a room", "street": "a street", "open": "open ground"}[scene.surroundings.kind]
-    title = f"{scene.preset} / {scene.split} / seed {scene.seed}: {place}, camera {scene.camera.motion}, {scene.frame_rate:g} frames/s"
+    title = f"{scene.preset} / {scene.split} / seed {scene.seed}: {place}, camera {scene.camera.motion}"
+    title += f", {scene.frame_rate:g} frames/s"
     _write(sheet, title, (left, 19), 0.5, _INK)
     for column, index in enumerate(shown):
         _write(sheet, f"{clip.frames[index].timestamp:.2f} s", (left + column * cell_w, _TITLE + 18), 0.42, _PALE)

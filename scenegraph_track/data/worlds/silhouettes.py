@@ -36,7 +36,9 @@ def _blob(rng: np.random.Generator, harmonics: range, depth: float) -> NDArray:
     angle = 2 * np.pi * np.arange(96) / 96
     radius = np.ones(96)
     for k in harmonics:
-        radius += depth * rng.uniform(0.4, 1.0) * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) / np.sqrt(len(harmonics))
+        radius += (
+            depth * rng.uniform(0.4, 1.0) * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) / np.sqrt(len(harmonics))
+        )
     return _radial(radius)
 
 
@@ -51,7 +53,8 @@ def _block(x1: float, y1: float, x2: float, y2: float) -> NDArray:
 def _plus(arm: float) -> NDArray:
     a = arm
     return np.array(
-        [[-a, -1], [a, -1], [a, -a], [1, -a], [1, a], [a, a], [a, 1], [-a, 1], [-a, a], [-1, a], [-1, -a], [-a, -a]], float
+        [[-a, -1], [a, -1], [a, -a], [1, -a], [1, a], [a, a], [a, 1], [-a, 1], [-a, a], [-1, a], [-1, -a], [-a, -a]],
+        float,
     )
 
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scenegraph_track.data.worlds.lookup import look_up
+
 TINY = np.float32(1e-6)
 
 
@@ -28,7 +30,7 @@ class Hit(NamedTuple):
     """
 
     inverse_depth: NDArray[np.float32]
-    face: NDArray[np.intp] | int
+    face: NDArray[np.uint8] | int
     u: NDArray[np.float32]
     v: NDArray[np.float32]
     shade: NDArray[np.float32] | float
@@ -124,7 +126,7 @@ class Polyhedron:
             return None
         dx, dy, dz = rays
         coefficients = (self.normals[front] / -height[front, None]).astype(np.float32)
-        inverse, face = None, np.full(dx.shape, front[0])
+        inverse, face = None, np.full(dx.shape, front[0], np.uint8)
         for index, (a, b, c) in zip(front, coefficients):
             candidate = a * dx + b * dy + c * dz
             if inverse is None:
@@ -132,13 +134,13 @@ class Polyhedron:
             else:
                 nearer = candidate < inverse
                 np.copyto(inverse, candidate, where=nearer)
-                np.copyto(face, index, where=nearer)
+                np.copyto(face, np.uint8(index), where=nearer)
         inverse = np.maximum(inverse, TINY)
         z = 1 / inverse
-        table = np.concatenate([self.axes.reshape(-1, 6), self.axes @ origin + self.shifts], 1).astype(np.float32)
-        ux, uy, uz, vx, vy, vz, u0, v0 = (np.take(column, face) for column in table.T)
+        table = np.concatenate([self.axes.reshape(-1, 6), self.axes @ origin + self.shifts], 1)
+        ux, uy, uz, vx, vy, vz, u0, v0 = (look_up(column, face) for column in table.T)
         u, v = u0 + z * (ux * dx + uy * dy + uz * dz), v0 + z * (vx * dx + vy * dy + vz * dz)
-        return Hit(inverse, face, u, v, np.take(lit(self.normals, light).astype(np.float32), face))
+        return Hit(inverse, face, u, v, look_up(lit(self.normals, light), face))
 
     def plane(self, face: int) -> tuple[NDArray, float]:
         """(normal, offset) of a piece: points X with ``normal . X = offset``."""

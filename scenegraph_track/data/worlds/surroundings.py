@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from scenegraph_track.data.worlds.lookup import look_up
 from scenegraph_track.data.worlds.noise import pyramid
 
 PLANES = ("left", "right", "ceiling", "ground", "near", "far", "left front", "right front")
@@ -110,9 +111,7 @@ def build_atlas(tiles: list[NDArray[np.uint8]], tile_of_plane: list[int], metres
     return Atlas(image, rows)
 
 
-def view(
-    world: Surroundings, centre: NDArray, rays: NDArray, ray_length: NDArray, focal: float
-) -> Backdrop:
+def view(world: Surroundings, centre: NDArray, rays: NDArray, ray_length: NDArray, focal: float) -> Backdrop:
     """Trace and texture the surroundings.
 
     Args:
@@ -126,7 +125,10 @@ def view(
         Inverse depth, surface numbers (indices of `PLANES`), RGBA image, and the world's x and z at each pixel.
     """
     dx, dy, dz = rays
-    inverse_high, inverse_low = (1 / (world.high - centre)).astype(np.float32), (1 / (world.low - centre)).astype(np.float32)
+    inverse_high, inverse_low = (
+        (1 / (world.high - centre)).astype(np.float32),
+        (1 / (world.low - centre)).astype(np.float32),
+    )
     walls = [np.maximum(d * a, d * b) for d, a, b in zip(rays, inverse_high, inverse_low)]
     inverse = np.maximum(np.maximum(walls[0], walls[1]), walls[2])
     on_x, on_y = walls[0] >= inverse, walls[1] >= inverse
@@ -135,7 +137,9 @@ def view(
         left, right = world.fronts
         front = np.maximum(dx * np.float32(1 / (right - centre[0])), dx * np.float32(1 / (left - centre[0])))
         z = 1 / np.maximum(front, np.float32(1e-6))
-        house = ((np.float32(centre[2]) + dz * z - np.float32(world.low[2])) * np.float32(1 / ROOF_STEP)).astype(np.int32)
+        house = ((np.float32(centre[2]) + dz * z - np.float32(world.low[2])) * np.float32(1 / ROOF_STEP)).astype(
+            np.int32
+        )
         house += np.where(dx > 0, np.int32(world.roofs.shape[1]), np.int32(0))
         roof = np.take(world.roofs.ravel(), house, mode="clip")
         hit = (front > inverse) & (np.float32(-centre[1]) - dy * z < roof)
@@ -149,21 +153,16 @@ def view(
     v = np.where((surface == 2) | (surface == GROUND), z, y)
     rows = world.atlas.rows
     levels = rows.shape[1]
-    distance = np.array([abs(world.plane(i)[1] - centre[a]) if i < 6 or world.fronts else 1.0 for i, a in enumerate(axis)])
+    distance = np.array(
+        [abs(world.plane(i)[1] - centre[a]) if i < 6 or world.fronts else 1.0 for i, a in enumerate(axis)]
+    )
     texels = rows[:, 0, 2] * np.sqrt(rows[:, 0, 3] * rows[:, 0, 4]) / focal
     offset = (np.log2(texels) - 0.5 * np.log2(np.maximum(distance, 1e-3)) + 0.35).astype(np.float32)
     slant = np.log2(ray_length) - 3 * np.log2(inverse)
-    level = _look_up(offset, surface) + np.float32(0.5) * slant
+    level = look_up(offset, surface) + np.float32(0.5) * slant
     index = np.clip(level, 0, levels - 1).astype(np.uint8) + np.uint8(levels) * surface
-    left, top, side, per_u, per_v = (_look_up(column, index) for column in rows.reshape(-1, 5).T)
+    left, top, side, per_u, per_v = (look_up(column, index) for column in rows.reshape(-1, 5).T)
     u, v = u * per_u, v * per_v
     map_x, map_y = left + (u - np.floor(u)) * side - np.float32(0.5), top + (v - np.floor(v)) * side - np.float32(0.5)
     image = cv2.remap(world.atlas.image, map_x, map_y, cv2.INTER_LINEAR)
     return Backdrop(inverse, surface, image, x, z)
-
-
-def _look_up(column: NDArray, index: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """``column[index]`` for a short float column and 8-bit indices, by OpenCV's table look-up."""
-    table = np.zeros((1, 256), np.float32)
-    table[0, : len(column)] = column
-    return cv2.LUT(index, table)

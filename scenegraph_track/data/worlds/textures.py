@@ -151,7 +151,7 @@ def _stamp(rng: np.random.Generator, size: int, centres: NDArray, radii: NDArray
     for centre, radius in zip(centres, radii):
         for dx in (-1, 0, 1):
             for dy in (-1, 0, 1):
-                x, y = (centre + (dx, dy)) * size
+                x, y = (centre[0] + dx) * size, (centre[1] + dy) * size
                 if -radius * size < x < size * (1 + radius) and -radius * size < y < size * (1 + radius):
                     thickness = max(1, round(radius * size * 0.45)) if ring else -1
                     where = (round(x * 16), round(y * 16))

@@ -69,7 +69,15 @@ def object_truth(studio: Studio, raster: Raster, frame: int) -> ObjectTruth:
     in_view = masks.any((1, 2)) if count else np.zeros(0, bool)
     table = relations(amodal_boxes, in_view, depth, centres, extent, occluded_by, scene.size)
     return ObjectTruth(
-        instance, masks, visible_boxes, amodal_boxes, fraction, occluded_by, by_static, table, centres.astype(np.float32)
+        instance,
+        masks,
+        visible_boxes,
+        amodal_boxes,
+        fraction,
+        occluded_by,
+        by_static,
+        table,
+        centres.astype(np.float32),
     )
 
 
@@ -107,7 +115,9 @@ def relations(
     width, height = size
     middle_x, middle_y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    overlap = np.clip(np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2]), 0, None)
+    overlap = np.clip(
+        np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2]), 0, None
+    )
     shared = overlap[..., 0] * overlap[..., 1]
     gap = centres[:, None] - centres[None]
     distance = np.sqrt((gap * gap).sum(-1))

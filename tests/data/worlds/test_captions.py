@@ -17,7 +17,11 @@ def truths(clip, frame, i):
     places = scene.objects[i].world_from_object[:, :3, 3]
     velocity = np.gradient(places, 1 / scene.frame_rate, axis=0)[frame.index] * [1, 0, 1]
     right, _, ahead = frame.world_from_camera[:3, :3].T @ velocity
-    moving = ("left" if right < 0 else "right") if abs(right) >= abs(ahead) else ("towards the camera" if ahead < 0 else "away")
+    moving = (
+        ("left" if right < 0 else "right")
+        if abs(right) >= abs(ahead)
+        else ("towards the camera" if ahead < 0 else "away")
+    )
     out["motion"] = moving if np.hypot(velocity[0], velocity[2]) >= 0.12 else "still"
     shares = np.concatenate([frame.occluded_by[i], frame.occluded_by_static[i]])
     names = [f"the {t.attributes.colour} {t.attributes.shape}" for t in scene.objects]
@@ -54,7 +58,9 @@ def test_look_alikes_in_the_same_state_are_marked_as_not_identified(clips):
         for frame in clip.frames:
             for i, caption in enumerate(frame.captions):
                 twins = [j for j in range(len(frame.ids)) if j != i and frame.visible_fraction[j] > 0]
-                if any(truths(clip, frame, j) == truths(clip, frame, i) for j in twins if frame.visible_fraction[i] > 0):
+                if any(
+                    truths(clip, frame, j) == truths(clip, frame, i) for j in twins if frame.visible_fraction[i] > 0
+                ):
                     assert not caption.identifies
 
 

@@ -50,10 +50,14 @@ def test_visible_tracks_stay_on_their_instance_and_texture(clips):
             same += (frame.instance[y, x] == start[seen]).sum()
             total += seen.sum()
             seen = seen & steady
-            now = cv2.remap(frame.image, *(positions[t, seen][:, None, i] - 0.5 for i in (0, 1)), cv2.INTER_LINEAR)[:, 0]
+            now = cv2.remap(frame.image, *(positions[t, seen][:, None, i] - 0.5 for i in (0, 1)), cv2.INTER_LINEAR)[
+                :, 0
+            ]
             colour.append(np.abs(now.astype(float) - first[seen]).mean(1))
     colour = np.concatenate(colour)
-    print(f"visible tracks on their instance: {same / total:.4f}; median colour difference {np.median(colour):.2f} of 255")
+    print(
+        f"visible tracks on their instance: {same / total:.4f}; median colour difference {np.median(colour):.2f} of 255"
+    )
     assert same > 0.985 * total
     assert np.median(colour) < 6
 
@@ -64,7 +68,7 @@ def test_hidden_tracks_are_behind_something_nearer_or_outside(clips):
         width, height = clip.scene.size
         queries = grid_queries(0, clip.scene.size, 6)
         positions, visible = clip.track_points(queries)
-        for t, frame in enumerate(clip.frames):
+        for t in range(len(clip)):
             place = np.nan_to_num(positions[t], nan=-1)
             inside = (place >= 0).all(1) & (place < [width, height]).all(1)
             assert not (visible[t] & ~inside).any()

@@ -76,7 +76,9 @@ def test_in_static_worlds_only_the_camera_moves():
         assert moved > 1e-3
 
 
-@pytest.mark.parametrize(("seed", "frames", "frame_rate"), [(0, None, None), (1, None, None), (2, 24, None), (3, 60, 10.0)])
+@pytest.mark.parametrize(
+    ("seed", "frames", "frame_rate"), [(0, None, None), (1, None, None), (2, 24, None), (3, 60, 10.0)]
+)
 def test_long_occlusion_hides_an_object_for_one_to_five_seconds_and_shows_it_again(seed, frames, frame_rate):
     scene = sample_scene("long_occlusion", "train", seed, (96, 72), frames, frame_rate)
     clip = render(scene)

@@ -42,7 +42,14 @@ def test_a_box_is_hit_on_its_front_face(direction, depth, normal):
         np.testing.assert_allclose(body.normals[hit.face[0, 0]], normal, atol=1e-9)
 
 
-@pytest.mark.parametrize("body", [box(1, 2, 3, 1.0, np.zeros((6, 2))), prism(5, 1, 2, 0.8, 1, np.zeros((7, 2))), prism(4, 1, 2, 0, 1, np.zeros((5, 2)))])
+@pytest.mark.parametrize(
+    "body",
+    [
+        box(1, 2, 3, 1.0, np.zeros((6, 2))),
+        prism(5, 1, 2, 0.8, 1, np.zeros((7, 2))),
+        prism(4, 1, 2, 0, 1, np.zeros((5, 2))),
+    ],
+)
 def test_polyhedra_are_convex_and_closed(body):
     inside = body.vertices @ body.normals.T - body.offsets
     assert (inside < 1e-9).all()

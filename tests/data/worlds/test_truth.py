@@ -19,7 +19,7 @@ def all_frames(clips):
 
 
 def test_visible_pixels_are_part_of_the_whole_silhouette(clips):
-    for clip, frame in all_frames(clips):
+    for _, frame in all_frames(clips):
         for i in range(len(frame.ids)):
             assert not ((frame.instance == i + 1) & ~frame.amodal_masks[i]).any()
 
@@ -100,8 +100,10 @@ def test_relations_follow_their_rules():
 
 
 def test_relations_of_rendered_frames_agree_with_boxes_and_depth(clips):
-    for clip, frame in all_frames(clips):
-        occludes, in_front, left = (frame.relations[..., RELATIONS.index(n)] for n in ("occludes", "in_front_of", "left_of"))
+    for _, frame in all_frames(clips):
+        occludes, in_front, left = (
+            frame.relations[..., RELATIONS.index(n)] for n in ("occludes", "in_front_of", "left_of")
+        )
         assert not (in_front & in_front.T).any() and not (left & left.T).any()
         assert (occludes <= (frame.occluded_by.T > 0.02)).all()
         assert not frame.relations[np.arange(len(frame.ids)), np.arange(len(frame.ids))].any()
