@@ -19,7 +19,10 @@ from torch import Tensor
 from scenegraph_track.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import supervision
+    from torch_geometric.data import HeteroData
 
 RELATIONS = ("occludes", "in_front_of", "left_of", "above", "contains", "near")
 """Names of the columns of ``SceneGraph.relations``: source *relation* target."""
@@ -74,6 +77,13 @@ def _check_boxes(owner: object, boxes: Tensor) -> None:
         raise UserError(
             f"{type(owner).__name__}.boxes: expected x2 >= x1 and y2 >= y1 (xyxy pixels), row {row} is {boxes[row].tolist()}"
         )
+
+
+def _tensor(values: Any) -> Tensor | None:
+    """An optional field from an array-like, also one that is read backwards."""
+    if values is None or isinstance(values, Tensor):
+        return values
+    return torch.as_tensor(np.ascontiguousarray(values))
 
 
 class _Equal:
@@ -212,15 +222,9 @@ class Detections(_Equal):
     @classmethod
     def from_arrays(cls, boxes: Any, scores: Any | None = None, **more: Any) -> Detections:
         """Make detections from array-likes: boxes (N, 4) xyxy, scores (N,) (1 where not given)."""
-        boxes = torch.as_tensor(np.asarray(boxes, dtype=np.float64).reshape(-1, 4))
-        scores = (
-            torch.ones(len(boxes), dtype=torch.float64)
-            if scores is None
-            else torch.as_tensor(np.asarray(scores, dtype=np.float64))
-        )
-        return cls(
-            boxes=boxes, scores=scores, **{k: None if v is None else torch.as_tensor(v) for k, v in more.items()}
-        )
+        boxes = torch.from_numpy(np.array(boxes, dtype=np.float64, order="C").reshape(-1, 4))
+        scores = np.ones(len(boxes)) if scores is None else np.array(scores, dtype=np.float64, order="C")
+        return cls(boxes=boxes, scores=torch.from_numpy(scores), **{k: _tensor(v) for k, v in more.items()})
 
     @classmethod
     def from_mot(cls, rows: np.ndarray) -> Detections:
@@ -318,6 +322,8 @@ class Tracks(_Equal):
         _check_tensor(self, "scores", (m,), f"({m},) like boxes")
         for name in ("visibility", "observed"):
             _check_tensor(self, name, (m,), f"({m},) like boxes", floating=None)
+        if self.observed.dtype != torch.bool:
+            raise UserError(f"Tracks.observed: expected bool, found {self.observed.dtype}")
         order = np.lexsort((self.ids.numpy(), self.frames.numpy()))
         if not np.array_equal(order, np.arange(m)):
             for f in fields(self):
@@ -351,15 +357,14 @@ class Tracks(_Equal):
     @classmethod
     def from_arrays(cls, frames: Any, ids: Any, boxes: Any, scores: Any | None = None, **more: Any) -> Tracks:
         """Make tracks from array-likes (scores are 1 where not given)."""
-        boxes = torch.as_tensor(np.asarray(boxes, dtype=np.float64).reshape(-1, 4))
+        boxes = torch.from_numpy(np.array(boxes, dtype=np.float64, order="C").reshape(-1, 4))
+        scores = np.ones(len(boxes)) if scores is None else np.array(scores, dtype=np.float64, order="C")
         return cls(
-            frames=torch.as_tensor(np.asarray(frames, dtype=np.int64)),
-            ids=torch.as_tensor(np.asarray(ids, dtype=np.int64)),
+            frames=torch.from_numpy(np.array(frames, dtype=np.int64, order="C")),
+            ids=torch.from_numpy(np.array(ids, dtype=np.int64, order="C")),
             boxes=boxes,
-            scores=torch.ones(len(boxes), dtype=torch.float64)
-            if scores is None
-            else torch.as_tensor(np.asarray(scores, dtype=np.float64)),
-            **{k: None if v is None else torch.as_tensor(v) for k, v in more.items()},
+            scores=torch.from_numpy(scores),
+            **{k: _tensor(v) for k, v in more.items()},
         )
 
     @classmethod
@@ -379,7 +384,7 @@ class Tracks(_Equal):
             np.c_[rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]],
             rows[:, 6] if rows.shape[1] > 6 else None,
             classes=rows[:, 7].astype(np.int64) if labelled else None,
-            visibility=rows[:, 8].copy() if labelled else None,
+            visibility=np.where(rows[:, 8] < 0, np.nan, rows[:, 8]) if labelled else None,
         )
 
     def to_mot(self) -> np.ndarray:
@@ -449,10 +454,11 @@ class SceneGraph(_Equal):
 
     def __post_init__(self) -> None:
         nodes = self.data[OBJECT]
-        n = len(nodes.track_id)
-        for name, (tail, kind, _) in _NODE_FIELDS.items():
+        for name in _NODE_FIELDS:
             if name not in nodes:
                 raise UserError(f"SceneGraph: expected the node field {name}")
+        n = len(nodes.track_id)
+        for name, (tail, kind, _) in _NODE_FIELDS.items():
             value, want = nodes[name], (n, *tail)
             fits = value.dim() == len(want) and all(w is None or w == g for w, g in zip(want, value.shape, strict=True))
             if not fits or value.dtype != kind:
@@ -461,6 +467,9 @@ class SceneGraph(_Equal):
         if n and len(nodes.track_id.unique()) != n:
             raise UserError(f"SceneGraph.track_id: expected each identity once, found {nodes.track_id.tolist()}")
         for kind_, columns in _EDGE_FIELDS.items():
+            for name in ("edge_index", *columns):
+                if name not in self.data[kind_]:
+                    raise UserError(f"SceneGraph.{kind_[1]}: expected the field {name}")
             index = self.data[kind_].edge_index
             e = index.shape[-1]
             if index.shape != (2, e) or (e and (int(index.min()) < 0 or int(index.max()) >= n)):
@@ -480,6 +489,8 @@ class SceneGraph(_Equal):
     ) -> SceneGraph:
         """Make a graph from array-likes named as in the class description; what is not given is filled as unknown.
 
+        Edges are sorted by source and target.  The embeddings of no nodes are (0, 0).
+
         Args:
             frame_index: 0-based frame.
             timestamp: Seconds.
@@ -497,21 +508,24 @@ class SceneGraph(_Equal):
         for name, (tail, kind, blank) in _NODE_FIELDS.items():
             shape = (n, *(0 if t is None else t for t in tail))
             given = nodes.get(name)
-            value = torch.full(shape, blank, dtype=kind) if given is None else torch.as_tensor(given).to(kind)
-            data[OBJECT][name] = value.reshape(shape) if n == 0 and tail != (None,) else value
+            value = torch.full(shape, blank, dtype=kind) if given is None else torch.as_tensor(given)
+            if n and value.is_floating_point() and not kind.is_floating_point:
+                raise UserError(f"SceneGraph.{name}: expected {kind}, found {value.dtype}")
+            data[OBJECT][name] = value.to(kind).reshape(shape) if n == 0 else value.to(kind)
         data[OBJECT].num_nodes = n
         for kind_, given in ((RELATES, relates or {}), (BECOMES, becomes or {})):
             unknown = set(given) - set(_EDGE_FIELDS[kind_]) - {"edge_index"}
             if unknown:
                 raise UserError(f"SceneGraph: unknown field {sorted(unknown)[0]} of edges '{kind_[1]}'")
             index = torch.as_tensor(given.get("edge_index", np.zeros((2, 0))), dtype=torch.int64).reshape(2, -1)
-            data[kind_].edge_index = index
+            key = index[0] * n + index[1]
+            order = None if bool((key[1:] >= key[:-1]).all()) else key.argsort(stable=True)
+            data[kind_].edge_index = index if order is None else index[:, order]
             for name, tail in _EDGE_FIELDS[kind_].items():
                 shape = (index.shape[1], *tail)
                 value = given.get(name)
-                data[kind_][name] = (
-                    torch.full(shape, float("nan")) if value is None else torch.as_tensor(value).float().reshape(shape)
-                )
+                value = torch.full(shape, float("nan")) if value is None else torch.as_tensor(value).float().reshape(shape)
+                data[kind_][name] = value if order is None else value[order]
         return cls(frame_index, timestamp, data)
 
     def __len__(self) -> int:

@@ -73,8 +73,10 @@ def from_dict(record: dict[str, Any]) -> SceneGraph:
         return SceneGraph.build(int(record["frame"]), float(record["time"]), nodes, relates, becomes)
     except KeyError as missing:
         raise UserError(f"scene graph: expected the field or identity {missing}") from None
-    except (TypeError, AttributeError) as wrong:
-        raise UserError(f"scene graph: {wrong}") from None
+    except UserError:
+        raise
+    except (TypeError, AttributeError, ValueError, RuntimeError, OverflowError) as wrong:
+        raise UserError(f"scene graph: {' '.join(str(wrong).split())}") from None
 
 
 def to_json_line(scene: SceneGraph) -> str:
@@ -85,7 +87,7 @@ def to_json_line(scene: SceneGraph) -> str:
 def from_json_line(line: str) -> SceneGraph:
     """The graph of :func:`to_json_line`."""
     try:
-        record = json.loads(line)
+        record = json.loads(line, parse_constant=_refuse)
     except json.JSONDecodeError as wrong:
         raise UserError(f"expected one JSON object, {wrong}") from None
     if not isinstance(record, dict):
@@ -102,7 +104,7 @@ def read_jsonl(path: str | Path) -> Iterator[SceneGraph]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -122,6 +124,8 @@ def to_networkx(scene: SceneGraph) -> nx.MultiDiGraph:
         for edge in record[key]:
             ends = edge.pop("source"), edge.pop("target")
             graph.add_edge(*ends, key=key, **edge)
+    if graph.number_of_edges() != len(record["relates"]) + len(record["becomes"]):
+        raise UserError("scene graph: expected at most one edge of a kind from one object to another")
     return graph
 
 
@@ -185,22 +189,36 @@ def read_graphml(path: str | Path) -> SceneGraph:
         graph = nx.read_graphml(path, node_type=int, force_multigraph=True)
     except (nx.NetworkXError, SyntaxError, ValueError) as wrong:
         raise UserError(f"{path}: expected GraphML of one scene graph, {wrong}") from None
-    for _, values in graph.nodes(data=True):
+    if graph.graph.get("schema") != SCHEMA:
+        raise UserError(f"{path}: expected GraphML of one scene graph of schema {SCHEMA}")
+    for node, values in graph.nodes(data=True):
         for name, parts in _VECTORS.items():
             values[name] = [values.pop(k, None) for k in parts]
-        values["embedding"] = json.loads(values.get("embedding", "[]"))
+        try:
+            values["embedding"] = json.loads(values.get("embedding", "[]"))
+        except json.JSONDecodeError as wrong:
+            raise UserError(f"{path}: node {node}: expected the embedding as JSON, {wrong}") from None
         for name in SceneGraph.NODE_FIELDS:
             values.setdefault(name, None)
     columns = {"relates": ("adjacency", *RELATIONS), "becomes": ("probability", "gap", *CUES)}
     for _, _, key, values in graph.edges(keys=True, data=True):
         for name in columns.get(key, ()):
             values.setdefault(name, None)
-    return from_networkx(graph)
+    try:
+        return from_networkx(graph)
+    except UserError as wrong:
+        raise UserError(f"{path}: {wrong}") from None
+
+
+def _refuse(constant: str) -> None:
+    raise UserError(f"expected finite numbers or null, found {constant}")
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        if math.isinf(value):
+            raise UserError("scene graph: expected finite numbers, or NaN where unknown, found an infinite one")
+        return None if math.isnan(value) else value
     return [_plain(v) for v in value] if isinstance(value, list) else value
 
 

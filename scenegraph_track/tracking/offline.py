@@ -38,7 +38,7 @@ def refine(
     """
     seen = tracks[tracks.observed]
     if len(seen) == 0:
-        return tracks
+        return seen
     ids = link(seen, frame_rate, image_size, settings)
     linked = Tracks.from_arrays(
         seen.frames, ids, seen.boxes.double(), seen.scores, classes=seen.classes, visibility=seen.visibility
@@ -177,17 +177,16 @@ def link_candidates(ends: _Ends, gap_seconds: float) -> tuple[np.ndarray, np.nda
     velocity, logarithms of the lengths, speed, part of the last box inside the image, number of rivals, score.
     """
     step = 1 / ends.frame_rate
-    gap = ends.start[None] - ends.end[:, None]
-    height = np.sqrt(np.maximum(ends.last[:, None, 3], 1) * np.maximum(ends.first[None, :, 3], 1))
-    apart = ends.first[None, :, :2] - ends.last[:, None, :2]
+    i, j = _followers(ends.start, ends.end, gap_seconds + step)
+    g = ends.start[j] - ends.end[i]
+    h = np.sqrt(np.maximum(ends.last[i, 3], 1) * np.maximum(ends.first[j, 3], 1))
+    apart = ends.first[j, :2] - ends.last[i, :2]
     frame = np.round(ends.start * ends.frame_rate).astype(np.int64), np.round(ends.end * ends.frame_rate).astype(np.int64)
-    drift = ends.shift[frame[0]][None] - ends.shift[frame[1]][:, None]
-    possible = (gap > 0.5 * step) & (gap <= gap_seconds + 0.5 * step)
-    near = np.hypot(*np.moveaxis(apart, -1, 0)) < _REACH * height
-    near |= np.hypot(*np.moveaxis(apart - drift, -1, 0)) < _REACH * height
-    i, j = np.nonzero(possible & near)
-    g, h = gap[i, j], height[i, j]
-    apart, drift = apart[i, j] / h[:, None], drift[i, j] / h[:, None]
+    drift = ends.shift[frame[0][j]] - ends.shift[frame[1][i]]
+    possible = (g > 0.5 * step) & (g <= gap_seconds + 0.5 * step)
+    near = (np.hypot(*apart.T) < _REACH * h) | (np.hypot(*(apart - drift).T) < _REACH * h)
+    i, j, g, h, apart, drift = (values[possible & near] for values in (i, j, g, h, apart, drift))
+    apart, drift = apart / h[:, None], drift / h[:, None]
     before, after = ends.last_velocity[i] / h[:, None], ends.first_velocity[j] / h[:, None]
 
     def error(velocity: np.ndarray) -> np.ndarray:
@@ -214,6 +213,20 @@ def link_candidates(ends: _Ends, gap_seconds: float) -> tuple[np.ndarray, np.nda
         "score": np.minimum(ends.score[i], ends.score[j]),
     }
     return i, j, np.stack([columns[name] for name in LINK], axis=1)
+
+
+def _followers(start: np.ndarray, end: np.ndarray, within: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of rows, sorted, of which the second starts at most ``within`` seconds after the first ends, and not before.
+
+    Memory grows with the number of pairs, so that it stays linear in the length of a video.
+    """
+    order = np.argsort(start, kind="stable")
+    low, high = np.searchsorted(start[order], [end, end + within])
+    count = high - low
+    i = np.repeat(np.arange(len(start)), count)
+    j = order[np.arange(len(i)) - np.repeat(np.cumsum(count) - count - low, count)]
+    rows = np.lexsort((j, i))
+    return i[rows], j[rows]
 
 
 def interpolate(

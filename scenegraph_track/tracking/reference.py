@@ -138,8 +138,8 @@ def associate(
         filter_errors=errors,
         spread=spread,
         score_memory=memory,
-        last_boxes=boxes,
-        last_scores=scores,
+        last_boxes=boxes.copy(),  # the caller may go on writing into his arrays
+        last_scores=scores.copy(),
     )
     shown = tracks.ids > 0
     rows = np.cumsum(shown) - 1
@@ -248,7 +248,7 @@ def _corrected(
     elapsed = timestamp - tracks.mark_time[rows]
     due = ~(elapsed < motion.HORIZON - 1e-6)  # also where there is no mark yet
     judged = due & (elapsed < 2 * motion.HORIZON + 1e-6)
-    if judged.any():
+    if judged.any() and settings.motion.adapt:
         k = rows[judged]
         marks = tracks.mark[k], tracks.mark_velocity[k], elapsed[judged], centre[judged], height[judged]
         errors = errors + motion.prediction_errors(*marks)

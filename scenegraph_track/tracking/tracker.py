@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from scenegraph_track.config import Config, load_config
 from scenegraph_track.errors import UserError
@@ -66,15 +67,16 @@ class Tracker:
             raise UserError(f"frame {frame.index}: its time {frame.timestamp} s is not after {state.timestamp} s")
         settings = self.config.tracker
         warp, background = None, state.background
-        if settings.motion.camera and frame.image is not None:
+        if settings.motion.camera:
             background = camera.small_grey(frame)
-            warp = camera.measured_motion(state.background, background, state.last_boxes, frame.image.shape[2])
+            if background.size and state.background.size:
+                warp = camera.measured_motion(state.background, background, state.last_boxes, frame.image.shape[2])
         after, decided = associate(
             state,
             settings,
             frame.timestamp,
-            detections.boxes.double().cpu().numpy(),
-            detections.scores.double().cpu().numpy(),
+            _numpy(detections.boxes),
+            _numpy(detections.scores),
             None if detections.classes is None else detections.classes.cpu().numpy(),
             warp,
             frame.size,
@@ -88,7 +90,7 @@ class Tracker:
         seen = decided.detection >= 0
         chance = self.shown_chance(state, decided, frame.size)
         covered, _ = covers(boxes, boxes[seen], np.arange(len(boxes))[:, None] == np.flatnonzero(seen)[None])
-        depths = None if detections.depths is None else _of_detection(detections.depths.cpu().numpy(), decided.detection)
+        depths = None if detections.depths is None else _of_detection(_numpy(detections.depths), decided.detection)
         scale = np.sqrt(state.spread[0] / state.spread[1])
         std = np.sqrt(np.stack([tracks.centre_covariance[:, chosen, 0], tracks.size_covariance[:, 0]], axis=1)) * scale
         states = np.where(seen, ObjectState.VISIBLE, np.where(decided.left, ObjectState.LEFT, ObjectState.HIDDEN))
@@ -104,12 +106,12 @@ class Tracker:
             "class_id": tracks.classes,
             "detection": decided.detection,
         }
-        if detections.embeddings is not None and len(detections):
-            nodes["embedding"] = _of_detection(detections.embeddings.cpu().numpy(), decided.detection, 0.0)
+        if detections.embeddings is not None:
+            nodes["embedding"] = _of_detection(_numpy(detections.embeddings), decided.detection, 0.0)
         stay = ~decided.left
         relates = relations_from_boxes(boxes[stay], None if depths is None else depths[stay])
         relates["edge_index"] = np.flatnonzero(stay)[relates["edge_index"]]
-        becomes = self._becomes(decided, detections.boxes.double().cpu().numpy(), frame)
+        becomes = self._becomes(decided, _numpy(detections.boxes), frame)
         return SceneGraph.build(frame.index, frame.timestamp, nodes, relates, becomes)
 
     def _becomes(self, decided: Association, detected: np.ndarray, frame: Frame) -> dict[str, np.ndarray]:
@@ -211,10 +213,14 @@ def tracks_of(scenes: Iterable[SceneGraph]) -> Tracks:
     )
 
 
+def _numpy(values: Tensor) -> np.ndarray:
+    return values.detach().double().cpu().numpy()
+
+
 def _of_detection(values: np.ndarray, detection: np.ndarray, blank: float = np.nan) -> np.ndarray:
     """Values of the matched detections, ``blank`` where there is none."""
     if len(values) == 0:
         return np.full((len(detection), *values.shape[1:]), blank)
-    rows = values[np.maximum(detection, 0)].astype(np.float64)
+    rows = values[np.maximum(detection, 0)]
     rows[detection < 0] = blank
     return rows

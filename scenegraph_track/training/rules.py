@@ -16,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 from scenegraph_track.config import TrackerSettings, load_config
 from scenegraph_track.data.streams import PRESETS, Stream, simulate
+from scenegraph_track.errors import UserError
 from scenegraph_track.files import atomic_path
 from scenegraph_track.structures import Tracks
 from scenegraph_track.tracking.emission import RULES, Rule, weights_path
@@ -139,14 +140,15 @@ def collect(seeds: range, frames: int, settings: TrackerSettings, split: str) ->
 
 def fit(features: np.ndarray, outcome: np.ndarray, seed: int, hidden: int = 24, epochs: int = 30) -> Rule:
     """Fit a perceptron by cross entropy (Adam, cosine schedule)."""
-    torch.manual_seed(seed)
     centre, scale = features.mean(0), features.std(0) + 1e-3
     x = torch.from_numpy(np.clip((features - centre) / scale, -6, 6)).float()
     y = torch.from_numpy(outcome).float()
     width = features.shape[1]
-    net = torch.nn.Sequential(
-        torch.nn.Linear(width, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, 1)
-    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = torch.nn.Sequential(
+            torch.nn.Linear(width, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, 1)
+        )
     optimiser = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=1e-3)
     batch = 1024
     steps = epochs * (len(x) // batch + 1)
@@ -193,6 +195,8 @@ def train(out: Path, sequences: int = 40, frames: int = 300, seed: int = 0) -> d
     figures = {}
     limits = {"predicted": settings.show.predicted, "link": settings.offline.link, "interpolated": settings.show.interpolated}
     for name in RULES:
+        if not (pools["train"][name] and pools["val"][name]):
+            raise UserError(f"rule {name}: expected samples, found none in {sequences} sequences of {frames} frames")
         features, outcome = (np.concatenate(part) for part in zip(*pools["train"][name], strict=True))
         rule = fit(features, outcome, seed)
         tensors |= rule.tensors(name)

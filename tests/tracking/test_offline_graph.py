@@ -79,7 +79,12 @@ def test_what_is_not_shown_stays_a_hidden_node() -> None:
     # The offline pass has not filled the gap: object 1 is a hidden node as long as the online tracker kept it.
     refined = REFINED[REFINED.observed]
     graphs = list(refined_scenes(ONLINE, refined, {1: 1, 2: 2, 3: 1}))
-    assert node(graphs[1], 1) == {"box": [9, 0, 19, 20], "state": HIDDEN, "shown": False, "hidden_for": 0.10000000149011612}
+    assert node(graphs[1], 1) == {
+        "box": [9, 0, 19, 20],
+        "state": HIDDEN,
+        "shown": False,
+        "hidden_for": 0.10000000149011612,
+    }
     assert graphs[3].track_ids.tolist() == [2]
 
 

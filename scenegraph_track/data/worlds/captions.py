@@ -110,9 +110,7 @@ class Captioner:
         keys = codes @ _KEYS
         unique = ((keys[:, None] == keys[None]) & visible[None, :, None]).sum(1) == 1
         unique &= visible[:, None]
-        unique[:, [k for k, s in enumerate(_SUBSETS) if "behind" in s and s != ATTRIBUTES]] &= (
-            share[:, None] > BEHIND_FROM
-        )
+        unique[:, [k for k, s in enumerate(_SUBSETS) if "behind" in s]] &= share[:, None] > BEHIND_FROM
         best = np.where(unique.any(1), unique.argmax(1), 2)
         captions = []
         for i, word in enumerate(self.words):

@@ -71,7 +71,7 @@ def _round_corners(ring: NDArray, times: int = 3) -> NDArray:
     return ring
 
 
-def _figure(rng: np.random.Generator, spread: float, arms: float, skirt: float) -> Rings:
+def _figure(spread: float, arms: float, skirt: float) -> Rings:
     """A person of height 8: head, trunk, arms, legs."""
     leg, hip = 0.75 + spread, 0.85
     parts = [_disk(0, 0.75, 0.72, 0.8), _round_corners(_block(-1.15, 1.45, 1.15, 4.6), 2)]
@@ -88,7 +88,7 @@ def _figure(rng: np.random.Generator, spread: float, arms: float, skirt: float) 
     return parts
 
 
-def _car(rng: np.random.Generator, cabin: list[list[float]], length: float) -> Rings:
+def _car(cabin: list[list[float]], length: float) -> Rings:
     body = _round_corners(np.array([[0, 1.3], [length, 1.2], [length, 2.6], [0, 2.6]]), 2)
     wheels = [_disk(x * length, 2.55, 0.52, 0.52) for x in (0.2, 0.8)]
     return [body, _round_corners(np.array(cabin, float) * [length, 1], 1), *wheels]
@@ -167,19 +167,19 @@ def outline(rng: np.random.Generator, family: str) -> tuple[Rings, Rings]:
         case "square_ring":
             rings, holes = [_block(-1, -1, 1, 1)], [_block(-0.52, -0.52, 0.52, 0.52)]
         case "standing":
-            rings = _figure(rng, u(0, 0.15), u(0.1, 0.4), 0)
+            rings = _figure(u(0, 0.15), u(0.1, 0.4), 0)
         case "striding":
-            rings = _figure(rng, u(0.6, 1.1), u(0.3, 0.7), 0)
+            rings = _figure(u(0.6, 1.1), u(0.3, 0.7), 0)
         case "waving":
-            rings = _figure(rng, u(0.1, 0.4), u(1.9, 2.5), 0)
+            rings = _figure(u(0.1, 0.4), u(1.9, 2.5), 0)
         case "cloaked":
-            rings = _figure(rng, 0.2, u(0.2, 0.5), u(1.5, 2.0))
+            rings = _figure(0.2, u(0.2, 0.5), u(1.5, 2.0))
         case "sedan":
-            rings = _car(rng, [[0.2, 1.5], [0.32, 0], [0.68, 0], [0.85, 1.5]], u(6.2, 7.4))
+            rings = _car([[0.2, 1.5], [0.32, 0], [0.68, 0], [0.85, 1.5]], u(6.2, 7.4))
         case "van":
-            rings = _car(rng, [[0, 1.6], [0.02, -0.9], [0.78, -0.9], [0.92, 1.6]], u(6.0, 7.0))
+            rings = _car([[0, 1.6], [0.02, -0.9], [0.78, -0.9], [0.92, 1.6]], u(6.0, 7.0))
         case "pickup":
-            rings = _car(rng, [[0.42, 1.5], [0.48, -0.1], [0.74, -0.1], [0.84, 1.5]], u(6.8, 7.8))
+            rings = _car([[0.42, 1.5], [0.48, -0.1], [0.74, -0.1], [0.84, 1.5]], u(6.8, 7.8))
         case "round_tree" | "conifer" | "cloud_tree":
             rings = _tree(rng, family)
         case "pickets":
