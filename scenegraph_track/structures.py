@@ -79,6 +79,11 @@ def _check_boxes(owner: object, boxes: Tensor) -> None:
         )
 
 
+def _owned(values: Any, kind: type) -> np.ndarray:
+    """A copy of an array-like, so that its owner may go on writing into it."""
+    return np.array(np.asarray(values), dtype=kind, order="C")
+
+
 def _tensor(values: Any) -> Tensor | None:
     """An optional field from an array-like, also one that is read backwards."""
     if values is None or isinstance(values, Tensor):
@@ -222,8 +227,8 @@ class Detections(_Equal):
     @classmethod
     def from_arrays(cls, boxes: Any, scores: Any | None = None, **more: Any) -> Detections:
         """Make detections from array-likes: boxes (N, 4) xyxy, scores (N,) (1 where not given)."""
-        boxes = torch.from_numpy(np.array(boxes, dtype=np.float64, order="C").reshape(-1, 4))
-        scores = np.ones(len(boxes)) if scores is None else np.array(scores, dtype=np.float64, order="C")
+        boxes = torch.from_numpy(_owned(boxes, np.float64).reshape(-1, 4))
+        scores = np.ones(len(boxes)) if scores is None else _owned(scores, np.float64)
         return cls(boxes=boxes, scores=torch.from_numpy(scores), **{k: _tensor(v) for k, v in more.items()})
 
     @classmethod
@@ -357,11 +362,11 @@ class Tracks(_Equal):
     @classmethod
     def from_arrays(cls, frames: Any, ids: Any, boxes: Any, scores: Any | None = None, **more: Any) -> Tracks:
         """Make tracks from array-likes (scores are 1 where not given)."""
-        boxes = torch.from_numpy(np.array(boxes, dtype=np.float64, order="C").reshape(-1, 4))
-        scores = np.ones(len(boxes)) if scores is None else np.array(scores, dtype=np.float64, order="C")
+        boxes = torch.from_numpy(_owned(boxes, np.float64).reshape(-1, 4))
+        scores = np.ones(len(boxes)) if scores is None else _owned(scores, np.float64)
         return cls(
-            frames=torch.from_numpy(np.array(frames, dtype=np.int64, order="C")),
-            ids=torch.from_numpy(np.array(ids, dtype=np.int64, order="C")),
+            frames=torch.from_numpy(_owned(frames, np.int64)),
+            ids=torch.from_numpy(_owned(ids, np.int64)),
             boxes=boxes,
             scores=torch.from_numpy(scores),
             **{k: _tensor(v) for k, v in more.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,5 @@ trees = st.recursive(
 
 @given(st.dictionaries(keys, trees, max_size=3))
 def test_any_tree_is_a_configuration_or_a_user_error(values: dict) -> None:
-    try:
+    with suppress(UserError):
         assert isinstance(parse_config(values), Config)
-    except UserError:
-        pass

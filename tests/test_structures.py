@@ -158,7 +158,9 @@ def test_detections_to_supervision_and_back() -> None:
 
 
 def test_tracks_are_sorted_by_frame_and_id() -> None:
-    tracks = Tracks.from_arrays([1, 0, 0], [1, 2, 1], np.arange(12).reshape(3, 4) + [[0, 0, 9, 9]], [0.1, 0.2, 0.3])
+    tracks = Tracks.from_arrays(
+        [1, 0, 0], [1, 2, 1], np.arange(12).reshape(3, 4) + np.array([0, 0, 9, 9]), [0.1, 0.2, 0.3]
+    )
     assert tracks.frames.tolist() == [0, 0, 1] and tracks.ids.tolist() == [1, 2, 1]
     assert tracks.scores.tolist() == pytest.approx([0.3, 0.2, 0.1])
     assert tracks.at(0).ids.tolist() == [1, 2] and len(tracks.at(7)) == 0

@@ -11,11 +11,8 @@ from scenegraph_track.cli.console import err, out, say, usage
 from scenegraph_track.errors import UserError
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from scenegraph_track.data.worlds import WorldFrame
     from scenegraph_track.evaluation.mot import Evaluation
-    from scenegraph_track.structures import Detections
+    from scenegraph_track.tracking.outputs import Outputs
 
 NAME = "scene"
 """Name of the sequence of the demo."""
@@ -23,13 +20,10 @@ NAME = "scene"
 SIZE, FRAMES, FRAME_RATE = (640, 360), 150, 15.0
 """Pixels, number and rate of its frames."""
 
-MISSED_BELOW = 0.3
-"""The simulated detector loses objects of which less than this part is visible."""
-
 
 def demo(
     to: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to leave everything in.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(min=0, help="Which scene to generate.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Which scene to generate.")] = 13,
 ) -> None:
     """Generate a short scene, track it, and show what comes out: video, scene graph and figures.
 
@@ -38,6 +32,8 @@ def demo(
     from scenegraph_track.cli.eval import evaluate_files
     from scenegraph_track.config import load_config
     from scenegraph_track.data.sequences import find_sequences
+    from scenegraph_track.data.worlds import sample_scene
+    from scenegraph_track.data.worlds.export import write_world
     from scenegraph_track.evaluation.report import print_table, write_json
     from scenegraph_track.tracking.outputs import GRAPH, RESULT, Outputs
     from scenegraph_track.tracking.run import RunOptions, run_sequence
@@ -46,7 +42,7 @@ def demo(
     with usage():
         _refuse_strangers(outputs)
     with err().status("generating a scene"):
-        write_scene(to / NAME, seed)
+        write_world(sample_scene("standard", "val", seed, SIZE, FRAMES, FRAME_RATE), to / NAME, overwrite=True)
     sequences = find_sequences(to / NAME)
     with err().status("tracking"):
         run_sequence(sequences[0], load_config("reference"), to, RunOptions(save_video=True, save_graph=True))
@@ -55,63 +51,6 @@ def demo(
     write_json(evaluation, to / "figures.json")
     print_table(evaluation, out())
     say(_explanation(to, frame, evaluation))
-
-
-def write_scene(folder: Path, seed: int) -> None:
-    """Generate frames, exact ground truth and simulated detections of one scene, in the layout of MOTChallenge.
-
-    Args:
-        folder: Where to; it is replaced.
-        seed: The same seed gives the same bytes.
-    """
-    import cv2
-    import numpy as np
-
-    from scenegraph_track.data.mot import write_detections, write_truth
-    from scenegraph_track.data.worlds import iter_frames, sample_scene
-    from scenegraph_track.files import atomic_folder, atomic_write
-    from scenegraph_track.structures import Tracks
-
-    scene = sample_scene("standard", "val", seed, SIZE, FRAMES, FRAME_RATE)
-    rng = np.random.default_rng((seed, 1))
-    detections: list[Detections] = []
-    truth: list[np.ndarray] = []
-    with atomic_folder(folder, overwrite=True) as work:
-        (work / "img1").mkdir()
-        for frame in iter_frames(scene):
-            number = frame.index + 1
-            cv2.imwrite(str(work / "img1" / f"{number:06d}.jpg"), cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
-            detections.append(detect(frame, rng))
-            here = frame.amodal_masks.any((1, 2))
-            boxes = np.clip(frame.amodal_boxes, 0, [*SIZE, *SIZE])
-            rows = [np.full(len(boxes), frame.index), frame.ids, boxes, frame.visible_fraction]
-            truth.append(np.column_stack(rows)[here])
-        write_detections(work / "det" / "det.txt", detections)
-        table = np.concatenate(truth)
-        visible = table[:, 6]
-        tracks = Tracks.from_arrays(table[:, 0], table[:, 1], table[:, 2:6], visibility=visible)
-        write_truth(work / "gt" / "gt.txt", tracks)
-        with atomic_write(work / "seqinfo.ini") as file:
-            file.write(
-                f"[Sequence]\nname={NAME}\nimDir=img1\nframeRate={FRAME_RATE:g}\nseqLength={FRAMES}\n"
-                f"imWidth={SIZE[0]}\nimHeight={SIZE[1]}\nimExt=.jpg\n"
-            )
-
-
-def detect(frame: WorldFrame, rng: np.random.Generator) -> Detections:
-    """What a detector might find: boxes of the visible parts, a little off, without what is mostly hidden."""
-    import numpy as np
-
-    from scenegraph_track.structures import Detections
-
-    visible = frame.visible_fraction.astype(float)
-    boxes = frame.visible_boxes.astype(float)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    lost = rng.random(len(boxes)) < np.where(visible < MISSED_BELOW, 1.0, 0.02)
-    boxes = boxes + rng.normal(0.0, 0.015, boxes.shape) * np.tile(sides, 2)
-    scores = np.clip(0.5 + 0.45 * visible + rng.normal(0.0, 0.03, len(boxes)), 0.05, 0.99)
-    keep = ~lost & (sides.min(1, initial=np.inf) >= 6)
-    return Detections.from_arrays(boxes[keep], scores[keep])
 
 
 def write_graphml_of(graphs: Path, path: Path) -> int:
@@ -126,7 +65,7 @@ def write_graphml_of(graphs: Path, path: Path) -> int:
     return scene.frame_index
 
 
-def _refuse_strangers(outputs: Outputs) -> None:  # type: ignore[name-defined]  # noqa: F821
+def _refuse_strangers(outputs: Outputs) -> None:
     """Only an earlier demo may be replaced."""
     folder = outputs.folder
     if folder.exists() and not folder.is_dir():
@@ -137,7 +76,7 @@ def _refuse_strangers(outputs: Outputs) -> None:  # type: ignore[name-defined]  
 
 def _explanation(to: Path, frame: int, evaluation: Evaluation) -> str:
     lines = {
-        f"{NAME}/": "the input: frames (img1), detections (det/det.txt), exact truth (gt/gt.txt)",
+        f"{NAME}/": "the input: frames (img1), detections (det/det.txt), exact truth (gt, masks, depth, poses, captions)",
         f"{NAME}.mp4": "the frames with tracks drawn on them; dashed boxes are hidden objects",
         f"{NAME}.txt": "the tracks, as MOTChallenge results",
         f"{NAME}.graph.jsonl": "the scene graph, a frame a line",

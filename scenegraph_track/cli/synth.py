@@ -37,6 +37,10 @@ def synth(
     to: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder of sequences, in the layout of MOTChallenge.")
     ] = Path("synth"),
+    sheet: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the first world as one picture (.png or .jpg).", show_default=False),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace sequences of the same names.")] = False,
 ) -> None:
     """Generate sequences with exact ground truth, to try, test and train trackers on.
@@ -46,9 +50,13 @@ def synth(
     if preset.startswith(STREAMS):
         if size is not None:
             raise BadUsage("--size: streams have no images, and draw the size that their cameras would have")
+        if sheet is not None:
+            raise BadUsage("--sheet: streams have no images")
         _streams(preset.removeprefix(STREAMS), split, range(seed, seed + sequences), frames, to, overwrite)
     else:
         _worlds(preset, split, seed, sequences, frames, parse_size(size or "480x360"), to, overwrite)
+        if sheet is not None:
+            _sheet(sheet, preset, split, seed, frames, parse_size(size or "480x360"))
     say(f"{sequences} sequence{'s' * (sequences != 1)}: {to}")
 
 
@@ -70,6 +78,20 @@ def _worlds(
         _choose("--split", split, SPLITS)
     with err().status(f"generating {sequences} sequences"):
         synthesise(to, preset, split, seed, sequences, frames, size, overwrite)
+
+
+def _sheet(path: Path, preset: str, split: str, seed: int, frames: int | None, size: tuple[int, int]) -> None:
+    import cv2
+
+    from scenegraph_track.data.worlds import render, sample_scene
+    from scenegraph_track.data.worlds.sheet import contact_sheet
+    from scenegraph_track.files import atomic_path
+
+    if path.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
+        raise BadUsage(f"--sheet {path}: expected a file ending in .png or .jpg")
+    picture = contact_sheet(render(sample_scene(preset, split, (seed, 0), size, frames)))
+    with atomic_path(path) as temporary:
+        cv2.imwrite(str(temporary), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
 def _streams(preset: str, split: str, seeds: range, frames: int | None, to: Path, overwrite: bool) -> None:

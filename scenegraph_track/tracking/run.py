@@ -22,6 +22,7 @@ from scenegraph_track.files import atomic_write
 from scenegraph_track.graph.export import read_jsonl, to_json_line
 from scenegraph_track.structures import Frame, SceneGraph, Tracks
 from scenegraph_track.tracking.annotate import AnnotatedVideo, drawable_scene, drawable_tracks
+from scenegraph_track.tracking.emission import weights_path
 from scenegraph_track.tracking.frames import SequenceFrames
 from scenegraph_track.tracking.offline import refine
 from scenegraph_track.tracking.offline_graph import linked_names, refined_scenes
@@ -142,6 +143,7 @@ def recipe(sequence: Sequence, config: Config, options: RunOptions) -> dict[str,
     values = {
         "version": __version__,
         "configuration": config.model_dump(),
+        "rules": _digest(weights_path()),
         "mode": "offline" if options.offline else "online",
         "detections": sequence.detections and _digest(sequence.detections),
         "frames": frames,

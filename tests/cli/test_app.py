@@ -19,7 +19,7 @@ OPTIONS = {
     "eval": "--help",
     "eval mot": "--results --benchmark --no-preproc --json --csv --help",
     "demo": "--out --seed --help",
-    "synth": "--preset --split --seed --sequences --frames --size --out --overwrite --help",
+    "synth": "--preset --split --seed --sequences --frames --size --out --sheet --overwrite --help",
     "info": "--json --help",
 }
 

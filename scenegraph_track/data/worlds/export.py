@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from scenegraph_track.data.video_writer import write_video
+from scenegraph_track.data.worlds.detect import detect
 from scenegraph_track.data.worlds.render import WorldClip, WorldFrame, iter_frames
 from scenegraph_track.data.worlds.sample import sample_scene
 from scenegraph_track.data.worlds.scene import Scene
@@ -34,6 +35,7 @@ def write_world(world: Scene | WorldClip, folder: str | Path, overwrite: bool = 
         img1/000001.jpg    RGB frames, JPEG quality 95
         gt/gt.txt          frame, id, left, top, width, height, 1, class 1, visible fraction: the whole (amodal) box of
                            every object of which some silhouette is in the image, hidden or not
+        det/det.txt        boxes of a simple simulated detector (`detect`), so that the sequence can be tracked
         seqinfo.ini        name, frame rate, length, size
         masks/000001.png   16 bit: 0 surroundings, 1..N objects, 1000.. static occluders
         amodal/000001.png  16 bit: whole silhouettes as bits, bit k of plane p is object 16 p + k + 1; the planes stand
@@ -60,10 +62,11 @@ def write_world(world: Scene | WorldClip, folder: str | Path, overwrite: bool = 
     folder = Path(folder)
     width, height = scene.size
     truth_rows: list[str] = []
+    found_rows: list[str] = []
     poses: list[str] = []
     spoken: list[dict[str, Any]] = []
     with atomic_folder(folder, overwrite) as there:
-        for name in ("img1", "gt", "masks", "amodal", "depth"):
+        for name in ("img1", "gt", "det", "masks", "amodal", "depth"):
             (there / name).mkdir()
         with write_video(there / "preview.mp4", (2 * width, 2 * height), scene.frame_rate) as video:
             for frame in frames:
@@ -73,10 +76,12 @@ def write_world(world: Scene | WorldClip, folder: str | Path, overwrite: bool = 
                 _write_image(there / "amodal" / f"{name}.png", pack_masks(frame.amodal_masks))
                 _write_image(there / "depth" / f"{name}.png", depth_image(frame.depth))
                 truth_rows += _truth_rows(frame)
+                found_rows += _found_rows(frame, scene.seed if isinstance(scene.seed, tuple) else (scene.seed,))
                 poses.append(_pose_row(frame))
                 spoken.append(_spoken(frame))
                 video.write(preview(frame), frame.timestamp)
         (there / "gt" / "gt.txt").write_text("".join(f"{row}\n" for row in truth_rows), encoding="utf-8")
+        (there / "det" / "det.txt").write_text("".join(f"{row}\n" for row in found_rows), encoding="utf-8")
         (there / "poses.txt").write_text("".join(f"{row}\n" for row in poses), encoding="utf-8")
         np.savetxt(there / "intrinsics.txt", scene.camera.intrinsics, fmt="%.9g")
         _write_captions(there / "captions.json", scene, spoken)
@@ -119,7 +124,7 @@ def synthesise(
     folders = [Path(out) / f"{preset}-{split}-{seed}-{i:04d}" for i in range(sequences)]
     standing = [folder for folder in folders if folder.exists() and not overwrite]
     if standing:
-        raise UserError(f"{standing[0]}: the sequence exists; ask to overwrite it or choose another folder or seed")
+        raise UserError(f"{standing[0]}: the sequence exists: add --overwrite, or choose another --out or --seed")
     for i, folder in enumerate(folders):
         write_world(sample_scene(preset, split, (seed, i), size, frames), folder, overwrite)
     return folders
@@ -170,6 +175,13 @@ def _truth_rows(frame: WorldFrame) -> list[str]:
         box = f"{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
         rows.append(f"{frame.index + 1},{frame.ids[index]},{box},1,1,{frame.visible_fraction[index]:.5f}")
     return rows
+
+
+def _found_rows(frame: WorldFrame, seed: tuple[int, ...]) -> list[str]:
+    """The rows of det.txt for a frame."""
+    boxes, scores = detect(frame, seed)
+    rows = np.column_stack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2], scores]).tolist()
+    return [f"{frame.index + 1},-1,{x:.2f},{y:.2f},{w:.2f},{h:.2f},{s:.4f},-1,-1,-1" for x, y, w, h, s in rows]
 
 
 def _pose_row(frame: WorldFrame) -> str:

@@ -1,0 +1,327 @@
+"""Camera motion between two images, from optical flow and intrinsics, without learning.
+
+Both estimates work on correspondences (x, y): calibrated source and target points of trusted flow.
+
+`ego_motion` fits directly.  With rotation R and m = R x, what is left of the flow must point along the translational
+direction d = t_xy - m t_z (the epipole lies on that line), and *forwards*, as depth is positive.  The residual is the
+part across d, or all of it where it points backwards, times the focal length: pixels.  Directions over the whole sphere
+are tried with the rotation that fits each best (linear in the small rotation, robust least squares); the best few are
+refined together with their rotation under a Geman-McClure loss.
+
+`ego_motion_essential` is the five-point essential matrix with RANSAC.
+
+Both compare with a rotation alone and return translation zero where that explains the flow as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from geometry.errors import GeometryError
+
+POINTS_SEARCH, POINTS_REFINE = 400, 1600
+DIRECTIONS, REFINED = 160, 4
+NOISE = (0.05, 1.0)
+"""Bounds in pixels of the estimated flow noise."""
+
+MIN_POINTS = 16
+MIN_PARALLAX = 0.08
+"""Median parallax in pixels under which no direction of translation is believed."""
+
+MIN_CONTRAST = 1.6
+"""And its least ratio to the median residual across the epipolar lines."""
+
+
+@dataclass(frozen=True, eq=False)
+class EgoMotion:
+    """Motion of the camera between a source and a target image.
+
+    Args:
+        target_from_source: (4, 4) float64; the translation has length 1, or 0 where only a rotation (or nothing) is seen.
+        inliers: (H, W) bool pixels whose flow the motion explains at some positive depth.
+        inlier_ratio: Share of the trusted flow that does; low where objects fill the image or the fit failed.
+        parallax: Median length in pixels of the inliers' flow after the rotation is taken out.
+        noise: Median distance in pixels of the inliers from their epipolar lines.
+        positive_depth: Share of the inliers with clear parallax whose depth is positive; 1 without translation.
+    """
+
+    target_from_source: Tensor
+    inliers: Tensor
+    inlier_ratio: float
+    parallax: float
+    noise: float
+    positive_depth: float
+
+    @property
+    def translates(self) -> bool:
+        """Whether a direction of translation was found."""
+        return bool(self.target_from_source[:3, 3].any())
+
+
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """Calibrated correspondences x (N, 2) and y (N, 2), and the focal length in pixels."""
+
+    x: NDArray
+    y: NDArray
+    focal: float
+
+    def thin(self, count: int) -> _Points:
+        """At most about ``count`` of them, evenly."""
+        step = max(1, round(len(self.x) / count))
+        return _Points(self.x[::step], self.y[::step], self.focal)
+
+
+def calibrated(flow: Tensor, mask: Tensor | None, intrinsics: Tensor) -> tuple[_Points, NDArray[np.bool_]]:
+    """Correspondences (row by row) of the pixels that a mask trusts, and that mask (H, W).
+
+    Raises:
+        GeometryError: A shape is wrong.
+    """
+    if flow.ndim != 3 or flow.shape[0] != 2:
+        raise GeometryError(f"expected flow (2, H, W), found {tuple(flow.shape)}")
+    if tuple(intrinsics.shape) != (3, 3):
+        raise GeometryError(f"expected intrinsics (3, 3), found {tuple(intrinsics.shape)}")
+    if mask is not None and mask.shape != flow.shape[1:]:
+        raise GeometryError(f"expected a mask {tuple(flow.shape[1:])}, found {tuple(mask.shape)}")
+    vectors = flow.detach().cpu().numpy().astype(np.float64)
+    trusted = np.isfinite(vectors).all(0)
+    if mask is not None:
+        trusted &= mask.cpu().numpy()
+    rows, columns = np.nonzero(trusted)
+    source = np.stack([columns + 0.5, rows + 0.5], -1)
+    k = intrinsics.detach().cpu().numpy().astype(np.float64)
+    inverse = np.linalg.inv(k)
+    x, y = (p @ inverse[:2, :2].T + inverse[:2, 2] for p in (source, source + vectors[:, rows, columns].T))
+    return _Points(x, y, float(np.sqrt(k[0, 0] * k[1, 1]))), trusted
+
+
+def _turn(x: NDArray, rotation: NDArray) -> NDArray:
+    """Points (N, 2) seen after a rotation (3, 3)."""
+    turned = x @ rotation[:, :2].T + rotation[:, 2]
+    return turned[:, :2] / turned[:, 2:]
+
+
+def _rotational(m: NDArray) -> NDArray:
+    """Derivative (N, 2, 3) of calibrated points by a small rotation vector."""
+    x, y = m.T
+    along_x = np.stack([-x * y, 1 + x * x, -y], -1)
+    along_y = np.stack([-1 - y * y, x * y, x], -1)
+    return np.stack([along_x, along_y], 1)
+
+
+def _split(points: _Points, rotation: NDArray, direction: NDArray) -> tuple[NDArray, NDArray]:
+    """Flow without the rotation, along and across the lines from the epipole, in pixels."""
+    m = _turn(points.x, rotation)
+    rest = (points.y - m) * points.focal
+    line = direction[:2] - m * direction[2]
+    line /= np.linalg.norm(line, axis=-1, keepdims=True) + 1e-9
+    along = (rest * line).sum(-1)
+    return along, rest[:, 1] * line[:, 0] - rest[:, 0] * line[:, 1]
+
+
+def _residuals(points: _Points, rotation: NDArray, direction: NDArray) -> NDArray:
+    """Distance in pixels to the nearest flow of a positive depth, (N, 2): across, and backwards along."""
+    along, across = _split(points, rotation, direction)
+    return np.stack([across, np.minimum(along, 0)], -1)
+
+
+def _robust(squared: NDArray, scale: float) -> NDArray:
+    """Geman-McClure loss in [0, 1)."""
+    return squared / (squared + scale**2)
+
+
+def _rotation_only(points: _Points, iterations: int = 8) -> tuple[NDArray, NDArray]:
+    """Robust rotation (3, 3) and its residuals (N,) in pixels; the scale shrinks from large to the noise."""
+    rotation = np.eye(3)
+    for iteration in range(iterations):
+        m = _turn(points.x, rotation)
+        rest = (points.y - m) * points.focal
+        squared = (rest**2).sum(-1)
+        scale = max(1.5 * np.sqrt(np.median(squared)), 0.3 if iteration + 1 < iterations else NOISE[0])
+        weight = (scale**2 / (squared + scale**2)) ** 2
+        jacobian = _rotational(m) * points.focal
+        normal = np.einsum("n,nai,naj->ij", weight, jacobian, jacobian) + 1e-9 * np.eye(3)
+        step = np.linalg.solve(normal, np.einsum("n,nai,na->i", weight, jacobian, rest))
+        rotation = Rotation.from_rotvec(step).as_matrix() @ rotation
+    return rotation, np.linalg.norm((points.y - _turn(points.x, rotation)) * points.focal, axis=-1)
+
+
+def _hemisphere(count: int) -> NDArray:
+    """Evenly spread directions with z >= 0: (count, 3)."""
+    index = np.arange(count) + 0.5
+    z, angle = index / count, np.pi * (1 + 5**0.5) * index
+    radius = np.sqrt(1 - z * z)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle), z], -1)
+
+
+def _search(points: _Points, rotation: NDArray, scale: float) -> list[tuple[NDArray, NDArray]]:
+    """The best rotations and directions of a sphere of candidates."""
+    directions = _hemisphere(DIRECTIONS)
+    m = _turn(points.x, rotation)
+    rest = (points.y - m) * points.focal
+    line = directions[:, None, :2] - m * directions[:, None, 2:]
+    line /= np.linalg.norm(line, axis=-1, keepdims=True) + 1e-9
+    across = np.stack([-line[..., 1], line[..., 0]], -1)
+    jacobian = np.einsum("dna,nai->dni", across, _rotational(m) * points.focal)
+    offset = np.einsum("dna,na->dn", across, rest)
+    turns = np.zeros((len(directions), 3))
+    for step in (4.0, 2.0, 1.0, 1.0):
+        residual = offset - np.einsum("dni,di->dn", jacobian, turns)
+        size = (step * scale) ** 2
+        weighted = jacobian * ((size / (residual**2 + size)) ** 2)[..., None]
+        normal = weighted.transpose(0, 2, 1) @ jacobian + 1e-6 * np.eye(3)
+        turns = np.linalg.solve(normal, np.einsum("dni,dn->di", weighted, offset)[..., None])[..., 0]
+    left = rest - np.einsum("nai,di->dna", _rotational(m) * points.focal, turns)
+    along = (left * line).sum(-1)
+    squared = (left * across).sum(-1) ** 2
+    cost = np.stack(
+        [_robust(squared + np.minimum(sign * along, 0) ** 2, 2 * scale).mean(-1) for sign in (1, -1)], -1
+    )
+    found: list[tuple[NDArray, NDArray]] = []
+    for place in np.argsort(cost, axis=None):
+        index, sign = np.unravel_index(place, cost.shape)
+        direction = directions[index] * (1, -1)[sign]
+        if all(direction @ other < 0.9 for _, other in found):
+            found.append((Rotation.from_rotvec(turns[index]).as_matrix() @ rotation, direction))
+        if len(found) == REFINED:
+            break
+    return found
+
+
+def _moved(rotation: NDArray, direction: NDArray, step: NDArray) -> tuple[NDArray, NDArray]:
+    """Apply a step of three angles of rotation and two of direction."""
+    tangent = np.linalg.svd(direction[None])[2][1:]
+    moved = direction + step[3:] @ tangent
+    return Rotation.from_rotvec(step[:3]).as_matrix() @ rotation, moved / np.linalg.norm(moved)
+
+
+def _refine(
+    points: _Points, rotation: NDArray, direction: NDArray, scale: float, iterations: int
+) -> tuple[NDArray, NDArray, float]:
+    """Levenberg-Marquardt on rotation and direction: the two and their mean robust loss."""
+    damping, nudge = 1e-3, 1e-6
+    residual = _residuals(points, rotation, direction)
+    cost = _robust((residual**2).sum(-1), scale).mean()
+    for _ in range(iterations):
+        weight = (scale**2 / ((residual**2).sum(-1) + scale**2)) ** 2
+        columns = [_residuals(points, *_moved(rotation, direction, nudge * e)) for e in np.eye(5)]
+        jacobian = (np.stack(columns, -1) - residual[..., None]) / nudge
+        normal = np.einsum("n,nai,naj->ij", weight, jacobian, jacobian)
+        slope = np.einsum("n,nai,na->i", weight, jacobian, residual)
+        step = -np.linalg.solve(normal + damping * np.diag(normal.diagonal() + 1e-9), slope)
+        trial = _moved(rotation, direction, step)
+        moved = _residuals(points, *trial)
+        trial_cost = _robust((moved**2).sum(-1), scale).mean()
+        if trial_cost < cost:
+            gain = cost - trial_cost
+            (rotation, direction), residual, cost, damping = trial, moved, trial_cost, damping / 5
+            if gain < 1e-7:
+                break
+        else:
+            damping *= 10
+    return rotation, direction, float(cost)
+
+
+def _result(
+    points: _Points, trusted: NDArray[np.bool_], rotation: NDArray, direction: NDArray, turn: NDArray, still: NDArray
+) -> EgoMotion:
+    """Choose between the full motion and the rotation ``turn`` with residuals ``still``, and describe the choice."""
+    along, across = _split(points, rotation, direction)
+    noise = float(np.clip(1.48 * np.median(np.abs(across)), *NOISE))
+    near = np.abs(across) < 3 * noise
+    inlier = near & (along > -3 * noise)
+    parallax = float(np.median(np.abs(along[inlier]))) if inlier.any() else 0.0
+    typical = float(np.median(np.abs(across[inlier]))) if inlier.any() else 0.0
+    moves = parallax > max(MIN_PARALLAX, MIN_CONTRAST * typical)
+    transform = np.eye(4)
+    positive = 1.0
+    if moves:
+        transform[:3, :3], transform[:3, 3] = rotation, direction
+        clear = near & (np.abs(along) > 2 * noise)
+        positive = float((along[clear] > 0).mean()) if clear.any() else 1.0
+    else:
+        transform[:3, :3] = turn
+        spread = float(np.clip(1.48 * np.median(still), *NOISE))
+        inlier = still < 3 * spread
+        typical = float(np.median(still[inlier]))
+    mask = np.zeros(trusted.shape, bool)
+    mask[trusted] = inlier
+    return EgoMotion(
+        torch.from_numpy(transform), torch.from_numpy(mask), float(inlier.mean()), parallax, typical, positive
+    )
+
+
+def _nothing(trusted: NDArray[np.bool_]) -> EgoMotion:
+    """The answer without enough flow: no motion, no confidence."""
+    return EgoMotion(torch.eye(4, dtype=torch.float64), torch.zeros(trusted.shape, dtype=torch.bool), 0.0, 0.0, 0.0, 0.0)
+
+
+def ego_motion(flow: Tensor, intrinsics: Tensor, mask: Tensor | None = None) -> EgoMotion:
+    """Motion of the camera by the direct robust fit (see the module).
+
+    Args:
+        flow: (2, H, W) pixels from source to target.
+        intrinsics: (3, 3) of both images.
+        mask: (H, W) bool pixels to trust, such as `OpticalFlow.consistent`, or None for all.
+
+    Returns:
+        The motion; identity with ``inlier_ratio`` 0 where fewer than 16 pixels can be trusted.
+
+    Raises:
+        GeometryError: A shape is wrong.
+    """
+    points, trusted = calibrated(flow, mask, intrinsics)
+    if len(points.x) < MIN_POINTS:
+        return _nothing(trusted)
+    few, many = points.thin(POINTS_SEARCH), points.thin(POINTS_REFINE)
+    turn, _ = _rotation_only(many)
+    scale = 0.3
+    refined = [_refine(few, *candidate, 2 * scale, 6) for candidate in _search(few, turn, scale)]
+    rotation, direction, _ = min(refined, key=lambda candidate: candidate[2])
+    noise = float(np.clip(1.48 * np.median(np.abs(_split(many, rotation, direction)[1])), *NOISE))
+    rotation, direction, _ = _refine(many, rotation, direction, 2 * noise, 12)
+    still = np.linalg.norm((points.y - _turn(points.x, turn)) * points.focal, axis=-1)
+    return _result(points, trusted, rotation, direction, turn, still)
+
+
+def ego_motion_essential(
+    flow: Tensor, intrinsics: Tensor, mask: Tensor | None = None, threshold: float = 0.5, seed: int = 0
+) -> EgoMotion:
+    """Motion of the camera by the five-point essential matrix with RANSAC.
+
+    Args:
+        flow: (2, H, W) pixels from source to target.
+        intrinsics: (3, 3) of both images.
+        mask: (H, W) bool pixels to trust, or None for all.
+        threshold: Distance in pixels from the epipolar line up to which a point is an inlier.
+        seed: Of the random samples.
+
+    Returns:
+        As `ego_motion`.
+
+    Raises:
+        GeometryError: A shape is wrong.
+    """
+    import cv2
+
+    points, trusted = calibrated(flow, mask, intrinsics)
+    if len(points.x) < MIN_POINTS:
+        return _nothing(trusted)
+    many = points.thin(POINTS_REFINE)
+    turn, _ = _rotation_only(many)
+    still = np.linalg.norm((points.y - _turn(points.x, turn)) * points.focal, axis=-1)
+    cv2.setRNGSeed(seed)
+    essential, chosen = cv2.findEssentialMat(
+        many.x, many.y, np.eye(3), cv2.RANSAC, 0.999, threshold / points.focal, 1000
+    )
+    if essential is None or essential.shape != (3, 3):
+        return _result(points, trusted, turn, np.array([0.0, 0.0, 1.0]), turn, still)
+    _, rotation, direction, _ = cv2.recoverPose(essential, many.x, many.y, np.eye(3), mask=chosen)
+    return _result(points, trusted, rotation, direction[:, 0], turn, still)

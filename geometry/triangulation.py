@@ -1,0 +1,428 @@
+"""Depth of a reference frame from its flow to a few other frames, and the poses of those frames, in one scale.
+
+Pixel i of the reference, calibrated as x_i = (x, y, 1) with inverse depth w_i, is seen by target k at
+``project(R_k x_i + w_i t_k)``.  Poses and inverse depths are fitted to the flow by damped Gauss-Newton under a
+Geman-McClure loss; the inverse depths are eliminated pixel by pixel (Schur complement), so that the poses of four
+frames cost one 24 x 24 system a step.  It starts from the pairwise ego-motions.  All frames share one unknown scale:
+the mean length of the translations is 1.
+
+The confidence of a pixel is ``1 / (1 + (s / PRIOR)^2)`` with s the relative standard deviation of its inverse depth, from
+its parallax and its own residual: the weight it deserves against a guess that is wrong by a factor of about
+exp(PRIOR).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from geometry.camera import sample
+from geometry.ego_motion import NOISE, EgoMotion, ego_motion
+from geometry.errors import GeometryError
+from geometry.flow import FlowEstimator, optical_flow
+
+MAX_TARGETS = 4
+PRIOR = 0.3
+"""Relative error of the guess that a confidence is measured against."""
+
+SURE = 0.2
+"""Pixels of less confidence have depth 0."""
+
+MIN_POSITIVE = 0.9
+"""Windows in which fewer of the clear pixels have positive depth give none."""
+
+_POINTS = 1500
+
+
+@dataclass(frozen=True, eq=False)
+class VideoDepth:
+    """Depth of one frame from its neighbours.
+
+    Args:
+        depth: (H, W) float32 along z, in the scale of the poses; 0 where it is not known.
+        confidence: (H, W) float32 in [0, 1]; 0 where the depth is.
+        target_from_reference: (N, 4, 4) float64 poses of the other frames.
+        positive_depth: Share of pixels with clear parallax whose inverse depth is positive; 0 without translation.
+        noise: Median distance in pixels of the flow from the fit.
+    """
+
+    depth: Tensor
+    confidence: Tensor
+    target_from_reference: Tensor
+    positive_depth: float
+    noise: float
+
+    def scaled(self, factor: float) -> VideoDepth:
+        """The same scene in another unit."""
+        poses = self.target_from_reference.clone()
+        poses[:, :3, 3] *= factor
+        return VideoDepth(self.depth * factor, self.confidence, poses, self.positive_depth, self.noise)
+
+
+@dataclass(frozen=True, eq=False)
+class _Views:
+    """What N targets see of P pixels: rays (P, 3), calibrated targets (N, P, 2), trusted (N, P), focal length."""
+
+    rays: NDArray
+    seen: NDArray
+    trusted: NDArray[np.bool_]
+    focal: float
+
+    def thin(self, count: int) -> tuple[_Views, slice]:
+        step = slice(None, None, max(1, self.rays.shape[0] // count))
+        return _Views(self.rays[step], self.seen[:, step], self.trusted[:, step], self.focal), step
+
+    def residuals(self, rotation: NDArray, translation: NDArray, w: NDArray) -> tuple[NDArray, NDArray]:
+        """Pixels (N, P, 2) of the fit minus those seen, and the points (N, P, 3) in target axes over the depth."""
+        points = self.rays @ rotation.transpose(0, 2, 1) + w[:, None] * translation[:, None]
+        ahead = np.maximum(points[..., 2:], 1e-3)
+        return (points[..., :2] / ahead - self.seen) * self.focal, points
+
+    def by_inverse_depth(self, points: NDArray, translation: NDArray) -> NDArray:
+        """Derivative (N, P, 2) of the residuals by w."""
+        ahead = np.maximum(points[..., 2:], 1e-3)
+        across = translation[:, None, :2] - points[..., :2] / ahead * translation[:, None, 2:]
+        return self.focal * across / ahead
+
+    def by_pose(self, points: NDArray, w: NDArray) -> NDArray:
+        """Derivative (N, P, 2, 6) of the residuals by translation and small rotation of the target."""
+        ahead = np.maximum(points[..., 2], 1e-3)
+        x, y = points[..., 0] / ahead, points[..., 1] / ahead
+        u = np.broadcast_to(w, x.shape) / ahead
+        zero = np.zeros_like(x)
+        rows = [[u, zero, -x * u, -x * y, 1 + x * x, -y], [zero, u, -y * u, -1 - y * y, x * y, x]]
+        return self.focal * np.stack([np.stack(row, -1) for row in rows], -2)
+
+    def weights(self, residual: NDArray, scale: float) -> NDArray:
+        """Geman-McClure weights (N, P); 0 where not trusted."""
+        return self.trusted * (scale**2 / ((residual**2).sum(-1) + scale**2)) ** 2
+
+    def cost(self, residual: NDArray, scale: float) -> float:
+        """Mean robust loss in [0, 1]."""
+        squared = (residual**2).sum(-1)[self.trusted]
+        return float((squared / (squared + scale**2)).mean()) if squared.size else 0.0
+
+
+def _views(flows: Tensor, masks: Tensor, intrinsics: Tensor) -> _Views:
+    height, width = flows.shape[-2:]
+    vectors = flows.detach().cpu().numpy().astype(np.float64).reshape(len(flows), 2, -1).transpose(0, 2, 1)
+    y, x = np.mgrid[:height, :width].reshape(2, -1) + 0.5
+    source = np.stack([x, y, np.ones_like(x)], -1)
+    k = intrinsics.detach().cpu().numpy().astype(np.float64)
+    inverse = np.linalg.inv(k)
+    trusted = masks.cpu().numpy().reshape(len(flows), -1) & np.isfinite(vectors).all(-1)
+    seen = (source[:, :2] + np.where(trusted[..., None], vectors, 0)) @ inverse[:2, :2].T + inverse[:2, 2]
+    return _Views(source @ inverse.T, seen, trusted, float(np.sqrt(k[0, 0] * k[1, 1])))
+
+
+def _pairwise(views: _Views, k: int, rotation: NDArray, translation: NDArray) -> NDArray:
+    """Inverse depths (P,) from target k alone, least squares along the epipolar line; may be negative."""
+    turned = views.rays @ rotation.T
+    m = turned[:, :2] / turned[:, 2:]
+    line = translation[:2] - m * translation[2]
+    along = ((views.seen[k] - m) * line).sum(-1) / ((line**2).sum(-1) + 1e-9)
+    below = 1 - along * translation[2]
+    return along * turned[:, 2] / np.where(np.abs(below) < 0.05, 0.05, below)
+
+
+def _start(views: _Views, motions: Sequence[EgoMotion]) -> tuple[NDArray, NDArray, NDArray] | None:
+    """Rotations, translations in one scale and inverse depths (P,), from pairwise motions; None without translation."""
+    poses = np.stack([motion.target_from_source.numpy() for motion in motions])
+    rotation, translation = poses[:, :3, :3].copy(), poses[:, :3, 3].copy()
+    strength = [m.parallax * m.inlier_ratio * m.positive_depth if m.translates else 0.0 for m in motions]
+    anchor = int(np.argmax(strength))
+    if strength[anchor] == 0:
+        return None
+    w = _pairwise(views, anchor, rotation[anchor], translation[anchor])
+    good = views.trusted[anchor] & (w > 0)
+    if good.sum() < 32:
+        return None
+    middle = float(np.median(w[good]))
+    w = np.where(good, np.clip(w, 0.05 * middle, 20 * middle), middle)
+    for k, motion in enumerate(motions):
+        if k == anchor or not motion.translates:
+            continue
+        both = good & views.trusted[k]
+        ratio = _pairwise(views, k, rotation[k], translation[k])[both] / w[both]
+        translation[k] *= np.clip(np.median(ratio), 0.02, 5.0) if both.any() else 1.0
+    return rotation, translation, w
+
+
+def _adjust(
+    views: _Views, rotation: NDArray, translation: NDArray, w: NDArray, scale: float, iterations: int
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Fit poses and inverse depths together."""
+    count, damping = len(rotation), 1e-3
+    residual, points = views.residuals(rotation, translation, w)
+    cost = views.cost(residual, scale)
+    middle = float(np.median(w))
+    floor = 0.02 * middle
+    for _ in range(iterations):
+        weight = views.weights(residual, scale)
+        by_w = views.by_inverse_depth(points, translation)
+        by_pose = views.by_pose(points, w)
+        weighted = by_pose * weight[..., None, None]
+        own = np.einsum("kpai,kpaj->kij", weighted, by_pose)
+        slope = np.einsum("kpai,kpa->ki", weighted, residual).ravel()
+        cross = np.einsum("kpai,kpa->pki", weighted, by_w).reshape(len(w), -1)
+        slope_w = (weight[..., None] * by_w * residual).sum((0, 2)) + (w - middle) / (4 * middle**2)
+        own_w = (weight[..., None] * by_w**2).sum((0, 2)) * (1 + damping) + 1 / (4 * middle**2)
+        full = np.zeros((6 * count, 6 * count))
+        for k in range(count):
+            full[6 * k : 6 * k + 6, 6 * k : 6 * k + 6] = own[k]
+        full += damping * np.diag(full.diagonal()) + 1e-9 * np.eye(6 * count)
+        reduced = full - cross.T @ (cross / own_w[:, None])
+        step = -np.linalg.lstsq(reduced, slope - cross.T @ (slope_w / own_w), rcond=1e-12)[0]
+        step_w = -(slope_w + cross @ step) / own_w
+        step = step.reshape(count, 6)
+        trial = (
+            Rotation.from_rotvec(step[:, 3:]).as_matrix() @ rotation,
+            np.einsum("kij,kj->ki", Rotation.from_rotvec(step[:, 3:]).as_matrix(), translation) + step[:, :3],
+            np.maximum(w + step_w, floor),
+        )
+        moved, moved_points = views.residuals(*trial)
+        trial_cost = views.cost(moved, scale)
+        if trial_cost < cost:
+            gain, cost = cost - trial_cost, trial_cost
+            rotation, translation, w = trial
+            residual, points, damping = moved, moved_points, damping / 5
+            if gain < 1e-6:
+                break
+        else:
+            damping *= 10
+    length = float(np.linalg.norm(translation, axis=-1).mean())
+    return (rotation, translation / length, w * length) if length > 0 else (rotation, translation, w)
+
+
+def _solve_pixels(views: _Views, rotation: NDArray, translation: NDArray, w: NDArray, scale: float) -> NDArray:
+    """Inverse depths (P,) of all pixels with the poses fixed; may be negative."""
+    middle = float(np.median(np.abs(w)))
+    for _ in range(6):
+        residual, points = views.residuals(rotation, translation, w)
+        by_w = views.by_inverse_depth(points, translation)
+        weight = views.weights(residual, scale)[..., None]
+        step = (weight * by_w * residual).sum((0, 2)) / ((weight * by_w**2).sum((0, 2)) + 1e-9)
+        w = np.clip(w - np.clip(step, -2 * middle, 2 * middle), -2 * middle, 50 * middle)
+    return w
+
+
+def _empty(shape: tuple[int, int], motions: Sequence[EgoMotion]) -> VideoDepth:
+    """No depth; the rotations are kept."""
+    poses = torch.stack([motion.target_from_source for motion in motions]).clone()
+    poses[:, :3, 3] = 0
+    return VideoDepth(torch.zeros(shape), torch.zeros(shape), poses, 0.0, 0.0)
+
+
+def triangulate(
+    flows: Tensor, masks: Tensor, intrinsics: Tensor, motions: Sequence[EgoMotion] | None = None
+) -> VideoDepth:
+    """Depth of the frame that flows start from.
+
+    Args:
+        flows: (N, 2, H, W) pixels from the reference to N other frames.
+        masks: (N, H, W) bool pixels to trust, such as `OpticalFlow.consistent`.
+        intrinsics: (3, 3) of all frames.
+        motions: The N pairwise motions, or None to estimate them.
+
+    Returns:
+        Depth, confidence and poses.  Without translation the depth is 0 everywhere.  What moves on its own along its
+        epipolar lines gets a wrong depth: no geometry can tell.
+
+    Raises:
+        GeometryError: A shape is wrong.
+    """
+    if flows.ndim != 4 or flows.shape[1] != 2 or not len(flows):
+        raise GeometryError(f"expected flows (N, 2, H, W), found {tuple(flows.shape)}")
+    if masks.shape != (len(flows), *flows.shape[2:]):
+        raise GeometryError(f"expected masks {(len(flows), *flows.shape[2:])}, found {tuple(masks.shape)}")
+    if motions is None:
+        motions = [ego_motion(flow, intrinsics, mask) for flow, mask in zip(flows, masks)]
+    if len(motions) != len(flows):
+        raise GeometryError(f"expected a motion for each of {len(flows)} flows, found {len(motions)}")
+    shape = (int(flows.shape[2]), int(flows.shape[3]))
+    views = _views(flows, masks, intrinsics)
+    start = _start(views, motions)
+    if start is None:
+        return _empty(shape, motions)
+    few, step = views.thin(_POINTS)
+    rotation, translation, w = _adjust(few, start[0], start[1], start[2][step], 1.0, 8)
+    size = np.linalg.norm(few.residuals(rotation, translation, w)[0], axis=-1)[few.trusted]
+    noise = float(np.clip(np.median(size), *NOISE))
+    rotation, translation, w = _adjust(few, rotation, translation, w, 3 * noise, 10)
+    begin = np.full(len(views.rays), float(np.median(w)))
+    w = _solve_pixels(views, rotation, translation, begin, 3 * noise)
+    residual, points = views.residuals(rotation, translation, w)
+    weight = views.trusted * 1.0
+    information = (weight[..., None] * views.by_inverse_depth(points, translation) ** 2).sum((0, 2))
+    spread = (weight * (residual**2).sum(-1)).sum(0) / np.maximum(weight.sum(0), 1)
+    deviation = np.sqrt((noise**2 + spread) / np.maximum(information, 1e-12))
+    clear = np.abs(w) > 2 * deviation
+    positive = float((w[clear] > 0).mean()) if clear.any() else 0.0
+    relative = deviation / np.maximum(w, 1e-9)
+    confidence = np.where((w > 0) & (weight.sum(0) > 0), 1 / (1 + (relative / PRIOR) ** 2), 0)
+    confidence[confidence < SURE] = 0
+    if positive < MIN_POSITIVE:
+        return _empty(shape, motions)
+    depth = np.where(confidence > 0, 1 / np.maximum(w, 1e-9), 0)
+    poses = np.tile(np.eye(4), (len(rotation), 1, 1))
+    poses[:, :3, :3], poses[:, :3, 3] = rotation, translation
+    return VideoDepth(
+        torch.from_numpy(depth.reshape(shape).astype(np.float32)),
+        torch.from_numpy(confidence.reshape(shape).astype(np.float32)),
+        torch.from_numpy(poses),
+        positive,
+        noise,
+    )
+
+
+def choose_targets(count: int, reference: int, stride: int) -> tuple[int, ...]:
+    """Up to four frames around a reference, ``stride`` apart, on the side where there are any.
+
+    Args:
+        count: Frames in the clip.
+        reference: 0-based.
+        stride: Frames between them.
+
+    Returns:
+        Sorted indices, without the reference.
+    """
+    reach = [reference + stride * k for k in (1, -1, 2, -2, 3, -3, 4, -4)]
+    return tuple(sorted([k for k in reach if 0 <= k < count][:MAX_TARGETS]))
+
+
+def choose_stride(flow: Tensor, share: float = 0.03, largest: int = 6) -> int:
+    """Frames between the frames of a window, so that the median motion is about a share of the image's width.
+
+    Args:
+        flow: (2, H, W) pixels between neighbouring frames.
+        share: Of the width.
+        largest: Frames.
+    """
+    motion = float(torch.linalg.vector_norm(flow, dim=0).median())
+    return int(min(max(round(share * flow.shape[-1] / max(motion, 1e-6)), 1), largest))
+
+
+def video_depth(
+    images: Sequence[Tensor],
+    reference: int,
+    intrinsics: Tensor,
+    method: str | FlowEstimator = "dis_fine",
+    targets: Sequence[int] | None = None,
+) -> VideoDepth:
+    """Depth of one frame of a clip, from flow, ego-motion and triangulation.
+
+    Args:
+        images: RGB images (3, H, W), float in [0, 1] or uint8.
+        reference: 0-based frame whose depth is wanted.
+        intrinsics: (3, 3) of all frames.
+        method: Flow method, see `optical_flow`.
+        targets: Other frames to use (at most four are advised), or None to choose them by the size of the motion.
+
+    Returns:
+        Depth, confidence and the targets' poses, in the order of ``targets`` or of `choose_targets`.
+
+    Raises:
+        GeometryError: There is no such frame or no other one, or shapes are wrong.
+    """
+    if not 0 <= reference < len(images) or len(images) < 2:
+        raise GeometryError(f"reference: expected a frame of a clip of at least 2, found {reference} of {len(images)}")
+    if targets is None:
+        neighbour = reference + 1 if reference + 1 < len(images) else reference - 1
+        first = optical_flow(images[reference], images[neighbour], "dis_fast").flow
+        targets = choose_targets(len(images), reference, choose_stride(first))
+        targets = targets or (neighbour,)
+    found = [optical_flow(images[reference], images[k], method) for k in targets]
+    flows, masks = torch.stack([f.flow for f in found]), torch.stack([f.consistent for f in found])
+    return triangulate(flows, masks, intrinsics)
+
+
+def relative_scale(depth: Tensor, confidence: Tensor, other: Tensor, other_confidence: Tensor) -> float | None:
+    """The factor that brings ``other`` to the scale of ``depth``: weighted median of their ratio.
+
+    Args:
+        depth: (H, W), 0 where unknown.
+        confidence: (H, W).
+        other: (H, W) of the same pixels, 0 where unknown; to compare two frames, look the second up along the flow.
+        other_confidence: (H, W).
+
+    Returns:
+        The factor, or None where they share no pixel.
+    """
+    weight = (confidence * other_confidence).flatten()
+    both = (weight > 0) & (depth.flatten() > 0) & (other.flatten() > 0)
+    if not bool(both.any()):
+        return None
+    ratio = (depth.flatten()[both] / other.flatten()[both]).double()
+    order = ratio.argsort()
+    total = weight[both][order].double().cumsum(0)
+    return float(ratio[order][torch.searchsorted(total, total[-1] / 2)])
+
+
+def chain_scale(previous: VideoDepth, current: VideoDepth, flow: Tensor, consistent: Tensor) -> VideoDepth:
+    """Bring the depth of a later frame to the scale of an earlier one.
+
+    Args:
+        previous: Of the earlier frame.
+        current: Of the later frame.
+        flow: (2, H, W) from the earlier to the later one.
+        consistent: (H, W) bool, pixels of it to trust.
+
+    Returns:
+        ``current`` in the scale of ``previous``, unchanged where they share no pixel.  The motion between the two is taken
+        to be small against the depths.
+    """
+    from geometry.camera import pixel_grid
+
+    ends = (pixel_grid(*flow.shape[1:]) + flow)[None]
+    both = torch.stack([current.depth, current.confidence])[None]
+    depth, confidence = sample(both, ends, padding="zeros", mode="nearest")[0]
+    factor = relative_scale(previous.depth, previous.confidence * consistent, depth, confidence)
+    return current if factor is None else current.scaled(factor)
+
+
+def fuse(depth_a: Tensor, confidence_a: Tensor, depth_b: Tensor) -> Tensor:
+    """Sure but sparse depth where it is sure, a guess of any scale elsewhere.
+
+    The guess is scaled to the sure depth (weighted median of the ratio), bent towards it around sure pixels, and the two
+    are averaged in the logarithm with weights c and 1 - c.
+
+    Args:
+        depth_a: (H, W), 0 where unknown.
+        confidence_a: (H, W) in [0, 1].
+        depth_b: (H, W), positive everywhere: a network's depth or a mean depth map.
+
+    Returns:
+        (H, W) in the scale of ``depth_a``, or of ``depth_b`` where no pixel of it is known.
+
+    Raises:
+        GeometryError: Shapes differ.
+    """
+    if not depth_a.shape == confidence_a.shape == depth_b.shape:
+        shapes = f"{tuple(depth_a.shape)}, {tuple(confidence_a.shape)}, {tuple(depth_b.shape)}"
+        raise GeometryError(f"expected depths and confidence of one shape, found {shapes}")
+    factor = relative_scale(depth_a, confidence_a, depth_b, torch.ones_like(depth_b))
+    if factor is None:
+        return depth_b.clone()
+    guess = (depth_b * factor).clamp(min=1e-9).log()
+    known = (depth_a > 0) & (confidence_a > 0)
+    weight = torch.where(known, confidence_a, torch.zeros_like(confidence_a))
+    difference = torch.where(known, depth_a.clamp(min=1e-9).log() - guess, torch.zeros_like(guess))
+    bent = guess + _spread(difference, weight)
+    return (weight * (guess + difference) + (1 - weight) * bent).exp()
+
+
+def _spread(difference: Tensor, weight: Tensor, radius: float = 0.06, prior: float = 0.1) -> Tensor:
+    """Normalised convolution with a Gaussian of a share of the image's width: what unknown pixels learn from near ones."""
+    from kornia.filters import gaussian_blur2d
+
+    sigma = radius * difference.shape[-1]
+    size = min(2 * int(2 * sigma) + 1, 2 * (min(difference.shape) // 2) - 1)
+    maps = torch.stack([weight * difference, weight])[None]
+    blurred, mass = gaussian_blur2d(maps, size, (sigma, sigma), border_type="reflect")[0]
+    return blurred / (mass + prior)
