@@ -10,7 +10,7 @@ Conventions, the same in every module:
 """
 
 from geometry.camera import guess_intrinsics, motion_residual, rigid_flow
-from geometry.ego_motion import EgoMotion, ego_motion, ego_motion_essential
+from geometry.ego_motion import EgoMotion, ego_motion_from_essential, fit_ego_motion
 from geometry.errors import GeometryError
 from geometry.flow import OpticalFlow, optical_flow
 from geometry.triangulation import VideoDepth, fuse, triangulate, video_depth
@@ -20,8 +20,8 @@ __all__ = [
     "GeometryError",
     "OpticalFlow",
     "VideoDepth",
-    "ego_motion",
-    "ego_motion_essential",
+    "ego_motion_from_essential",
+    "fit_ego_motion",
     "fuse",
     "guess_intrinsics",
     "motion_residual",

@@ -22,17 +22,21 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from geometry.camera import sample
-from geometry.ego_motion import NOISE, EgoMotion, ego_motion
+from geometry.camera import pixel_grid, sample
+from geometry.ego_motion import NOISE, EgoMotion, fit_ego_motion
 from geometry.errors import GeometryError
 from geometry.flow import FlowEstimator, optical_flow
+from geometry.smoothing import smooth_inverse_depth
 
 MAX_TARGETS = 4
 PRIOR = 0.3
 """Relative error of the guess that a confidence is measured against."""
 
-SURE = 0.2
+SURE = 0.05
 """Pixels of less confidence have depth 0."""
+
+MIN_CONTRAST = 4.0
+"""Windows in which the median contrast of the pairwise motions is less give no depth: they hardly translate."""
 
 MIN_POSITIVE = 0.9
 """Windows in which fewer of the clear pixels have positive depth give none."""
@@ -137,7 +141,7 @@ def _start(views: _Views, motions: Sequence[EgoMotion]) -> tuple[NDArray, NDArra
     rotation, translation = poses[:, :3, :3].copy(), poses[:, :3, 3].copy()
     strength = [m.parallax * m.inlier_ratio * m.positive_depth if m.translates else 0.0 for m in motions]
     anchor = int(np.argmax(strength))
-    if strength[anchor] == 0:
+    if strength[anchor] == 0 or np.median([motion.contrast for motion in motions]) < MIN_CONTRAST:
         return None
     w = _pairwise(views, anchor, rotation[anchor], translation[anchor])
     good = views.trusted[anchor] & (w > 0)
@@ -219,8 +223,32 @@ def _empty(shape: tuple[int, int], motions: Sequence[EgoMotion]) -> VideoDepth:
     return VideoDepth(torch.zeros(shape), torch.zeros(shape), poses, 0.0, 0.0)
 
 
+def _guide(image: Tensor) -> NDArray:
+    """(H, W, 3) in [0, 1] from (3, H, W) float in [0, 1] or uint8."""
+    values = image.detach().cpu().permute(1, 2, 0).numpy().astype(np.float64)
+    return values / 255 if image.dtype == torch.uint8 else values
+
+
+def _describe(w: NDArray, deviation: NDArray) -> tuple[NDArray, NDArray]:
+    """Depth and confidence of uncertain inverse depth.
+
+    Far away, where the deviation reaches the inverse depth itself, half the deviation is taken instead: "at least so
+    far", with little confidence.
+    """
+    nearest = (w + np.sqrt(w**2 + deviation**2)) / 2
+    relative = deviation / (nearest + deviation / 2)
+    confidence = 1 / (1 + (relative / PRIOR) ** 2)
+    far = deviation < 0.25 * np.median(nearest)
+    confidence[(confidence < SURE) | ~((w > 2 * deviation) | far)] = 0
+    return np.where(confidence > 0, 1 / np.maximum(nearest, 1e-12), 0), confidence
+
+
 def triangulate(
-    flows: Tensor, masks: Tensor, intrinsics: Tensor, motions: Sequence[EgoMotion] | None = None
+    flows: Tensor,
+    masks: Tensor,
+    intrinsics: Tensor,
+    motions: Sequence[EgoMotion] | None = None,
+    image: Tensor | None = None,
 ) -> VideoDepth:
     """Depth of the frame that flows start from.
 
@@ -229,6 +257,7 @@ def triangulate(
         masks: (N, H, W) bool pixels to trust, such as `OpticalFlow.consistent`.
         intrinsics: (3, 3) of all frames.
         motions: The N pairwise motions, or None to estimate them.
+        image: (3, H, W) the reference, float in [0, 1] or uint8, whose edges stop the averaging over neighbours.
 
     Returns:
         Depth, confidence and poses.  Without translation the depth is 0 everywhere.  What moves on its own along its
@@ -242,7 +271,7 @@ def triangulate(
     if masks.shape != (len(flows), *flows.shape[2:]):
         raise GeometryError(f"expected masks {(len(flows), *flows.shape[2:])}, found {tuple(masks.shape)}")
     if motions is None:
-        motions = [ego_motion(flow, intrinsics, mask) for flow, mask in zip(flows, masks)]
+        motions = [fit_ego_motion(flow, intrinsics, mask) for flow, mask in zip(flows, masks)]
     if len(motions) != len(flows):
         raise GeometryError(f"expected a motion for each of {len(flows)} flows, found {len(motions)}")
     shape = (int(flows.shape[2]), int(flows.shape[3]))
@@ -258,23 +287,21 @@ def triangulate(
     begin = np.full(len(views.rays), float(np.median(w)))
     w = _solve_pixels(views, rotation, translation, begin, 3 * noise)
     residual, points = views.residuals(rotation, translation, w)
-    weight = views.trusted * 1.0
-    information = (weight[..., None] * views.by_inverse_depth(points, translation) ** 2).sum((0, 2))
-    spread = (weight * (residual**2).sum(-1)).sum(0) / np.maximum(weight.sum(0), 1)
+    information = (views.trusted[..., None] * views.by_inverse_depth(points, translation) ** 2).sum((0, 2))
+    spread = (views.trusted * (residual**2).sum(-1)).sum(0) / np.maximum(views.trusted.sum(0), 1)
     deviation = np.sqrt((noise**2 + spread) / np.maximum(information, 1e-12))
     clear = np.abs(w) > 2 * deviation
     positive = float((w[clear] > 0).mean()) if clear.any() else 0.0
-    relative = deviation / np.maximum(w, 1e-9)
-    confidence = np.where((w > 0) & (weight.sum(0) > 0), 1 / (1 + (relative / PRIOR) ** 2), 0)
-    confidence[confidence < SURE] = 0
     if positive < MIN_POSITIVE:
         return _empty(shape, motions)
-    depth = np.where(confidence > 0, 1 / np.maximum(w, 1e-9), 0)
+    guide = None if image is None else _guide(image)
+    w, deviation = smooth_inverse_depth(w.reshape(shape), deviation.reshape(shape), guide)
+    depth, confidence = _describe(w, deviation)
     poses = np.tile(np.eye(4), (len(rotation), 1, 1))
     poses[:, :3, :3], poses[:, :3, 3] = rotation, translation
     return VideoDepth(
-        torch.from_numpy(depth.reshape(shape).astype(np.float32)),
-        torch.from_numpy(confidence.reshape(shape).astype(np.float32)),
+        torch.from_numpy(depth.astype(np.float32)),
+        torch.from_numpy(confidence.astype(np.float32)),
         torch.from_numpy(poses),
         positive,
         noise,
@@ -296,7 +323,7 @@ def choose_targets(count: int, reference: int, stride: int) -> tuple[int, ...]:
     return tuple(sorted([k for k in reach if 0 <= k < count][:MAX_TARGETS]))
 
 
-def choose_stride(flow: Tensor, share: float = 0.03, largest: int = 6) -> int:
+def choose_stride(flow: Tensor, share: float = 0.04, largest: int = 6) -> int:
     """Frames between the frames of a window, so that the median motion is about a share of the image's width.
 
     Args:
@@ -339,7 +366,7 @@ def video_depth(
         targets = targets or (neighbour,)
     found = [optical_flow(images[reference], images[k], method) for k in targets]
     flows, masks = torch.stack([f.flow for f in found]), torch.stack([f.consistent for f in found])
-    return triangulate(flows, masks, intrinsics)
+    return triangulate(flows, masks, intrinsics, image=images[reference])
 
 
 def relative_scale(depth: Tensor, confidence: Tensor, other: Tensor, other_confidence: Tensor) -> float | None:
@@ -377,8 +404,6 @@ def chain_scale(previous: VideoDepth, current: VideoDepth, flow: Tensor, consist
         ``current`` in the scale of ``previous``, unchanged where they share no pixel.  The motion between the two is taken
         to be small against the depths.
     """
-    from geometry.camera import pixel_grid
-
     ends = (pixel_grid(*flow.shape[1:]) + flow)[None]
     both = torch.stack([current.depth, current.confidence])[None]
     depth, confidence = sample(both, ends, padding="zeros", mode="nearest")[0]
@@ -386,16 +411,17 @@ def chain_scale(previous: VideoDepth, current: VideoDepth, flow: Tensor, consist
     return current if factor is None else current.scaled(factor)
 
 
-def fuse(depth_a: Tensor, confidence_a: Tensor, depth_b: Tensor) -> Tensor:
+def fuse(depth_a: Tensor, confidence_a: Tensor, depth_b: Tensor, error_b: float = PRIOR) -> Tensor:
     """Sure but sparse depth where it is sure, a guess of any scale elsewhere.
 
     The guess is scaled to the sure depth (weighted median of the ratio), bent towards it around sure pixels, and the two
-    are averaged in the logarithm with weights c and 1 - c.
+    are averaged in the logarithm, each by the inverse of its squared relative error.
 
     Args:
         depth_a: (H, W), 0 where unknown.
         confidence_a: (H, W) in [0, 1].
         depth_b: (H, W), positive everywhere: a network's depth or a mean depth map.
+        error_b: Typical relative error of ``depth_b``.
 
     Returns:
         (H, W) in the scale of ``depth_a``, or of ``depth_b`` where no pixel of it is known.
@@ -411,13 +437,16 @@ def fuse(depth_a: Tensor, confidence_a: Tensor, depth_b: Tensor) -> Tensor:
         return depth_b.clone()
     guess = (depth_b * factor).clamp(min=1e-9).log()
     known = (depth_a > 0) & (confidence_a > 0)
-    weight = torch.where(known, confidence_a, torch.zeros_like(confidence_a))
+    odds = confidence_a / (1 - confidence_a).clamp(min=1e-6) * (error_b / PRIOR) ** 2
+    weight = torch.where(known, odds / (1 + odds), torch.zeros_like(confidence_a))
     difference = torch.where(known, depth_a.clamp(min=1e-9).log() - guess, torch.zeros_like(guess))
-    bent = guess + _spread(difference, weight)
+    bent = guess
+    for radius in (0.25, 0.06):
+        bent = bent + _spread(guess + difference - bent, weight, radius)
     return (weight * (guess + difference) + (1 - weight) * bent).exp()
 
 
-def _spread(difference: Tensor, weight: Tensor, radius: float = 0.06, prior: float = 0.1) -> Tensor:
+def _spread(difference: Tensor, weight: Tensor, radius: float, prior: float = 0.1) -> Tensor:
     """Normalised convolution with a Gaussian of a share of the image's width: what unknown pixels learn from near ones."""
     from kornia.filters import gaussian_blur2d
 

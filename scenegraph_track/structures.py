@@ -472,16 +472,17 @@ class SceneGraph(_Equal):
         if n and len(nodes.track_id.unique()) != n:
             raise UserError(f"SceneGraph.track_id: expected each identity once, found {nodes.track_id.tolist()}")
         for kind_, columns in _EDGE_FIELDS.items():
+            edges = self.data[kind_]
             for name in ("edge_index", *columns):
-                if name not in self.data[kind_]:
+                if name not in edges:
                     raise UserError(f"SceneGraph.{kind_[1]}: expected the field {name}")
-            index = self.data[kind_].edge_index
+            index = edges.edge_index
             e = index.shape[-1]
             if index.shape != (2, e) or (e and (int(index.min()) < 0 or int(index.max()) >= n)):
                 raise UserError(f"SceneGraph.{kind_[1]}: expected (2, E) indices of {n} objects, found {tuple(index.shape)}")
             for name, tail in columns.items():
-                if self.data[kind_][name].shape != (e, *tail):
-                    _fail(self, f"{kind_[1]}.{name}", f"{(e, *tail)}", self.data[kind_][name])
+                if edges[name].shape != (e, *tail):
+                    _fail(self, f"{kind_[1]}.{name}", f"{(e, *tail)}", edges[name])
 
     @classmethod
     def build(
@@ -509,15 +510,15 @@ class SceneGraph(_Equal):
         if unknown:
             raise UserError(f"SceneGraph: unknown node field {sorted(unknown)[0]}, expected one of {', '.join(_NODE_FIELDS)}")
         data = HeteroData()
-        n = len(nodes["track_id"])
+        objects, n = data[OBJECT], len(nodes["track_id"])
         for name, (tail, kind, blank) in _NODE_FIELDS.items():
             shape = (n, *(0 if t is None else t for t in tail))
             given = nodes.get(name)
             value = torch.full(shape, blank, dtype=kind) if given is None else torch.as_tensor(given)
             if n and value.is_floating_point() and not kind.is_floating_point:
                 raise UserError(f"SceneGraph.{name}: expected {kind}, found {value.dtype}")
-            data[OBJECT][name] = value.to(kind).reshape(shape) if n == 0 else value.to(kind)
-        data[OBJECT].num_nodes = n
+            objects[name] = value.to(kind).reshape(shape) if n == 0 else value.to(kind)
+        objects.num_nodes = n
         for kind_, given in ((RELATES, relates or {}), (BECOMES, becomes or {})):
             unknown = set(given) - set(_EDGE_FIELDS[kind_]) - {"edge_index"}
             if unknown:
@@ -525,12 +526,13 @@ class SceneGraph(_Equal):
             index = torch.as_tensor(given.get("edge_index", np.zeros((2, 0))), dtype=torch.int64).reshape(2, -1)
             key = index[0] * n + index[1]
             order = None if bool((key[1:] >= key[:-1]).all()) else key.argsort(stable=True)
-            data[kind_].edge_index = index if order is None else index[:, order]
+            edges = data[kind_]
+            edges.edge_index = index if order is None else index[:, order]
             for name, tail in _EDGE_FIELDS[kind_].items():
                 shape = (index.shape[1], *tail)
                 value = given.get(name)
                 value = torch.full(shape, float("nan")) if value is None else torch.as_tensor(value).float().reshape(shape)
-                data[kind_][name] = value if order is None else value[order]
+                edges[name] = value if order is None else value[order]
         return cls(frame_index, timestamp, data)
 
     def __len__(self) -> int:

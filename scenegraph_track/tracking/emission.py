@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from scenegraph_track.errors import UserError
+from scenegraph_track.tracking.matching import box_overlap
 
 PREDICTED = (
     *("away", "missed", "age", "hits", "hit_rate", "speed", "spread", "in_front", "overlap", "inside", "score"),
@@ -116,8 +117,8 @@ def covers(boxes: np.ndarray, others: np.ndarray, same: np.ndarray) -> tuple[np.
     """
     if len(boxes) == 0 or len(others) == 0:
         return np.zeros(len(boxes)), np.zeros(len(boxes))
-    inside = np.minimum(boxes[:, None, 2:], others[None, :, 2:]) - np.maximum(boxes[:, None, :2], others[None, :, :2])
-    shared = np.where(same, 0.0, np.maximum(inside, 0).prod(-1))
+    shared = box_overlap(boxes, others)
+    shared[same] = 0.0
     area = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-6)
     other_area = (others[:, 2:] - others[:, :2]).prod(1)
     front = np.where(others[None, :, 3] > boxes[:, None, 3], shared / area[:, None], 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass, field
@@ -93,12 +94,17 @@ def load_state(folder: Path) -> tuple[Progress, dict[str, Any]]:
     """Read a checkpoint's progress and state; nothing but tensors and plain values is ever unpickled.
 
     Raises:
-        UserError: The folder holds no whole checkpoint.
+        UserError: The folder holds no state, or a damaged one.
     """
     path = folder / STATE
     if not path.is_file():
         raise UserError(f"{path}: no such state of a run")
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError):
+        raise UserError(
+            f"{path}: the state is damaged; without its folder, resume takes the checkpoint before"
+        ) from None
     return Progress(**state.pop("progress")), state
 
 

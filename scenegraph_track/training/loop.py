@@ -65,7 +65,10 @@ def train(fabric: Fabric, recipe: Recipe, stage: Stage, out: Path) -> Progress:
             else:
                 checkpoints.save(progress, _state(whole.parts, optimiser, ema, fabric), weights)
 
-    with Monitor(out, recipe.stage, settings.steps, progress.step, fabric.is_global_zero) as monitor, stop_signals() as stop:
+    with (
+        Monitor(out, recipe.stage, settings.steps, progress.step, fabric.is_global_zero) as monitor,
+        stop_signals() as stop,
+    ):
         while progress.step < settings.steps and not progress.interrupted:
             step = progress.step
             rate = learning_rate(step, settings)
@@ -74,7 +77,7 @@ def train(fabric: Fabric, recipe: Recipe, stage: Stage, out: Path) -> Progress:
             for k in range(settings.accumulate):
                 number = step * settings.accumulate + k
                 batch = _Opaque(fabric.to_device(_next(batches, recipe.stage, number)))
-                _seed(settings.seed, 0, number, fabric.global_rank)
+                _seed(fabric.device, settings.seed, 0, number, fabric.global_rank)
                 with fabric.no_backward_sync(module, enabled=k + 1 < settings.accumulate):
                     part, metrics = module(batch, step)
                     fabric.backward(part / settings.accumulate)
@@ -136,8 +139,10 @@ class _Whole(nn.Module):
         return loss, {name: torch.as_tensor(value).detach() for name, value in metrics.items()}
 
 
-def _seed(*numbers: int) -> None:
-    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]))
+def _seed(device: torch.device, *numbers: int) -> None:
+    """Set torch's generators; on the CPU only that one, because the others cost a short step's time."""
+    seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+    (torch.default_generator if device.type == "cpu" else torch).manual_seed(seed)
 
 
 def _next(batches: Iterator[Any], name: str, number: int) -> Any:
@@ -153,7 +158,7 @@ def _validate(fabric: Fabric, stage: Stage, whole: _Whole, ema: Ema | None, seed
     if fabric.is_global_zero:
         modes = {part: part.training for part in whole.modules()}
         whole.eval()
-        _seed(seed, 1)
+        _seed(fabric.device, seed, 1)
         with torch.no_grad(), fabric.autocast(), ema.applied(whole.parts) if ema else nullcontext():
             found = {name: float(value) for name, value in stage.validate().items()}
         for part, mode in modes.items():

@@ -35,8 +35,8 @@ class Means:
         self._count += 1
 
     def take(self, fabric: Fabric) -> dict[str, float]:
-        """The means over all processes; starts anew."""
-        names = sorted(self._sums)
+        """The means over all processes, the loss first; starts anew."""
+        names = sorted(self._sums, key=lambda name: (name != "loss", name))
         sums = torch.stack([self._sums[name].to(fabric.device) for name in names])
         means = fabric.all_reduce(sums / self._count, reduce_op="mean").tolist()
         self._sums, self._count = {}, 0

@@ -78,7 +78,9 @@ def _run(recipe: Recipe, out: Path, resume: bool, dry_run: bool) -> Path:
     progress = train(fabric, recipe, stage, out)
     if progress.interrupted:
         newest = Checkpoints(out, recipe).newest()
-        raise TrainingInterrupted(f"stopped after step {progress.step} of {settings.steps}; resume goes on from {newest}")
+        raise TrainingInterrupted(
+            f"stopped after step {progress.step} of {settings.steps}; resume goes on from {newest}"
+        )
     return out / BEST
 
 

@@ -29,7 +29,7 @@ class TrainSettings(BaseModel):
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int | Literal["auto"] = Field(1, description="processes on this machine, one a device")
     nodes: int = Field(1, ge=1, description="machines; torchrun overrides both")
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     deterministic: bool = Field(False, description="ask torch for its deterministic algorithms; slower on a GPU")
     learning_rate: float = Field(1e-3, gt=0, description="at the top of the schedule")
     final_learning_rate: float = Field(0.01, ge=0, le=1, description="at the end, as a part of learning_rate")
@@ -58,7 +58,7 @@ class TrainSettings(BaseModel):
 
     def dry(self) -> TrainSettings:
         """The same for two steps with everything that happens on the way."""
-        every = {name: 2 for name in ("steps", "validate_every", "checkpoint_every")}
+        every = dict.fromkeys(("steps", "validate_every", "checkpoint_every"), 2)
         return self.model_copy(update=every | {"log_every": 1, "warmup_steps": min(1, self.warmup_steps)})
 
 
@@ -78,7 +78,11 @@ class Recipe:
 
     def values(self) -> dict[str, Any]:
         """Everything as plain values, complete, as a recipe file holds it."""
-        return {"stage": self.stage, **self.sections.model_dump(mode="json"), "train": self.train.model_dump(mode="json")}
+        return {
+            "stage": self.stage,
+            **self.sections.model_dump(mode="json"),
+            "train": self.train.model_dump(mode="json"),
+        }
 
     def text(self) -> str:
         """The recipe as YAML."""
