@@ -2,8 +2,8 @@
 
     python benchmarks/association.py --data DIR [--plot growth.png] [--json figures.json]
 
-``--data`` is a folder of MOTChallenge sequences.  One core, CPU time, the boxes already in memory.  The peers are those of
-the package ``trackers`` (the extra ``bench``) at their defaults.
+``--data`` is a folder of MOTChallenge sequences.  One core, CPU time, the boxes already in memory.  The peers
+are those of the package ``trackers`` (the extra ``bench``) at their defaults.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ Conventions, the same in every module:
 """
 
 from geometry.camera import guess_intrinsics, motion_residual, rigid_flow
-from geometry.ego_motion import EgoMotion, ego_motion_from_essential, fit_ego_motion
+from geometry.ego_motion import EgoMotion, ego_motion_from_essential, fit_ego_motion, scale_to_depth
 from geometry.errors import GeometryError
 from geometry.flow import OpticalFlow, optical_flow
 from geometry.triangulation import VideoDepth, fuse, triangulate, video_depth
@@ -27,6 +27,7 @@ __all__ = [
     "motion_residual",
     "optical_flow",
     "rigid_flow",
+    "scale_to_depth",
     "triangulate",
     "video_depth",
 ]

@@ -2,11 +2,11 @@
 
 Both estimates work on correspondences (x, y): calibrated source and target points of trusted flow.
 
-`fit_ego_motion` fits directly.  With rotation R and m = R x, what is left of the flow must point along the translational
-direction d = t_xy - m t_z (the epipole lies on that line), and *forwards*, as depth is positive.  The residual is the
-part across d, or all of it where it points backwards, times the focal length: pixels.  Directions over the whole sphere
-are tried with the rotation that fits each best (linear in the small rotation, robust least squares); the best few are
-refined together with their rotation under a Geman-McClure loss.
+`fit_ego_motion` fits directly.  With rotation R and m = R x, what is left of the flow must point along the
+translational direction d = t_xy - m t_z (the epipole lies on that line), and *forwards*, as depth is positive.  The
+residual is the part across d, or all of it where it points backwards, times the focal length: pixels.  Directions over
+the whole sphere are tried with the rotation that fits each best (linear in the small rotation, robust least squares);
+the best few are refined together with their rotation under a Geman-McClure loss.
 
 `ego_motion_from_essential` is the five-point essential matrix with RANSAC.
 
@@ -44,7 +44,8 @@ class EgoMotion:
     """Motion of the camera between a source and a target image.
 
     Args:
-        target_from_source: (4, 4) float64; the translation has length 1, or 0 where only a rotation (or nothing) is seen.
+        target_from_source: (4, 4) float64; the translation has length 1, or 0 where only a rotation (or nothing) is
+            seen.
         inliers: (H, W) bool pixels whose flow the motion explains at some positive depth.
         inlier_ratio: Share of the trusted flow that does; low where objects fill the image or the fit failed.
         parallax: Median length in pixels of the inliers' flow along the epipolar lines after the rotation is taken out
@@ -188,9 +189,7 @@ def _search(points: _Points, rotation: NDArray, scale: float) -> list[tuple[NDAr
     left = rest - (turning.reshape(-1, 3) @ turns.T).T.reshape(len(turns), -1, 2)
     along = (left * line).sum(-1)
     squared = (left * across).sum(-1) ** 2
-    cost = np.stack(
-        [_robust(squared + np.minimum(sign * along, 0) ** 2, 2 * scale).mean(-1) for sign in (1, -1)], -1
-    )
+    cost = np.stack([_robust(squared + np.minimum(sign * along, 0) ** 2, 2 * scale).mean(-1) for sign in (1, -1)], -1)
     found: list[tuple[NDArray, NDArray]] = []
     for place in np.argsort(cost, axis=None):
         index, sign = np.unravel_index(place, cost.shape)
@@ -269,7 +268,9 @@ def _result(
 
 def _nothing(trusted: NDArray[np.bool_]) -> EgoMotion:
     """The answer without enough flow: no motion, no confidence."""
-    return EgoMotion(torch.eye(4, dtype=torch.float64), torch.zeros(trusted.shape, dtype=torch.bool), 0.0, 0.0, 0.0, 0.0, 0.0)
+    return EgoMotion(
+        torch.eye(4, dtype=torch.float64), torch.zeros(trusted.shape, dtype=torch.bool), 0.0, 0.0, 0.0, 0.0, 0.0
+    )
 
 
 def fit_ego_motion(flow: Tensor, intrinsics: Tensor, mask: Tensor | None = None) -> EgoMotion:
@@ -334,3 +335,39 @@ def ego_motion_from_essential(
         return _result(points, trusted, turn, np.array([0.0, 0.0, 1.0]), turn, still)
     _, rotation, direction, _ = cv2.recoverPose(essential, many.x, many.y, np.eye(3), mask=chosen)
     return _result(points, trusted, rotation, direction[:, 0], turn, still)
+
+
+def scale_to_depth(
+    motion: EgoMotion, flow: Tensor, depth: Tensor, intrinsics: Tensor, confidence: Tensor | None = None
+) -> Tensor:
+    """Give a motion the length of translation that a depth map implies, so that `rigid_flow` of the two fits the flow.
+
+    Args:
+        motion: From flow between two images.
+        flow: (2, H, W), that flow.
+        depth: (H, W) of the source image; 0 where unknown.
+        intrinsics: (3, 3).
+        confidence: (H, W) weight of the depth, or None for 1.
+
+    Returns:
+        (4, 4) float64 ``target_from_source`` in the unit of the depth: the median over the inliers, weighted by their
+        parallax.  Unchanged without translation or where no inlier has a depth.
+    """
+    transform = motion.target_from_source.clone()
+    weight = torch.ones_like(depth) if confidence is None else confidence
+    points, chosen = calibrated(flow, motion.inliers & (depth > 0) & (weight > 0), intrinsics)
+    if not motion.translates or not len(points.x):
+        return transform
+    known = torch.from_numpy(chosen)
+    z, trust = (values.detach().cpu()[known].double().numpy() for values in (depth, weight))
+    rotation, direction = transform[:3, :3].numpy(), transform[:3, 3].numpy()
+    ahead = points.x @ rotation[2, :2] + rotation[2, 2]
+    m = _turn(points.x, rotation)
+    line = direction[:2] - m * direction[2]
+    along = ((points.y - m) * line).sum(-1) / ((line**2).sum(-1) + 1e-9)
+    below = 1 - along * direction[2]
+    length = along * ahead / np.where(np.abs(below) < 0.05, 0.05, below) * z
+    order = np.argsort(length)
+    total = np.cumsum((trust * np.linalg.norm(line, axis=-1) / z)[order])
+    transform[:3, 3] *= max(float(length[order][np.searchsorted(total, total[-1] / 2)]), 0.0)
+    return transform

@@ -71,7 +71,7 @@ def rigid(rotation: Tensor, translation: Tensor) -> Tensor:
 
 
 def target_from_source(axis_angle: Tensor, translation: Tensor) -> Tensor:
-    """Transforms ``[R(axis_angle) translation]``, as a pose network gives them: (..., 3) and (..., 3) to (..., 4, 4)."""
+    """Transforms (..., 4, 4) ``[R(axis_angle) translation]`` of two (..., 3), as a pose network gives them."""
     return rigid(rotation_from_axis_angle(axis_angle), translation)
 
 

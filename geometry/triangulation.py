@@ -1,13 +1,11 @@
 """Depth of a reference frame from its flow to a few other frames, and the poses of those frames, in one scale.
 
-Pixel i of the reference, calibrated as x_i = (x, y, 1) with inverse depth w_i, is seen by target k at
-``project(R_k x_i + w_i t_k)``.  Poses and inverse depths are fitted to the flow by damped Gauss-Newton under a
-Geman-McClure loss; the inverse depths are eliminated pixel by pixel (Schur complement), so that the poses of four
-frames cost one 24 x 24 system a step.  It starts from the pairwise ego-motions.  All frames share one unknown scale:
-the mean length of the translations is 1.
+It starts from the pairwise ego-motions, fits all poses and the inverse depths of some pixels together (`adjustment`),
+then the inverse depth of every pixel, and averages over alike neighbours (`smoothing`).  All frames share one unknown
+scale: the mean length of the translations is 1.
 
-The confidence of a pixel is ``1 / (1 + (s / PRIOR)^2)`` with s the relative standard deviation of its inverse depth, from
-its parallax and its own residual: the weight it deserves against a guess that is wrong by a factor of about
+The confidence of a pixel is ``1 / (1 + (s / PRIOR)^2)`` with s the relative standard deviation of its inverse depth,
+from its parallax and its own residual: the weight it deserves against a guess that is wrong by a factor of about
 exp(PRIOR).
 """
 
@@ -19,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from geometry.adjustment import Views, adjust, make_views, solve_pixels
 from geometry.camera import pixel_grid, sample
 from geometry.ego_motion import NOISE, EgoMotion, fit_ego_motion
 from geometry.errors import GeometryError
@@ -69,63 +67,7 @@ class VideoDepth:
         return VideoDepth(self.depth * factor, self.confidence, poses, self.positive_depth, self.noise)
 
 
-@dataclass(frozen=True, eq=False)
-class _Views:
-    """What N targets see of P pixels: rays (P, 3), calibrated targets (N, P, 2), trusted (N, P), focal length."""
-
-    rays: NDArray
-    seen: NDArray
-    trusted: NDArray[np.bool_]
-    focal: float
-
-    def thin(self, count: int) -> tuple[_Views, slice]:
-        step = slice(None, None, max(1, self.rays.shape[0] // count))
-        return _Views(self.rays[step], self.seen[:, step], self.trusted[:, step], self.focal), step
-
-    def residuals(self, rotation: NDArray, translation: NDArray, w: NDArray) -> tuple[NDArray, NDArray]:
-        """Pixels (N, P, 2) of the fit minus those seen, and the points (N, P, 3) in target axes over the depth."""
-        points = self.rays @ rotation.transpose(0, 2, 1) + w[:, None] * translation[:, None]
-        ahead = np.maximum(points[..., 2:], 1e-3)
-        return (points[..., :2] / ahead - self.seen) * self.focal, points
-
-    def by_inverse_depth(self, points: NDArray, translation: NDArray) -> NDArray:
-        """Derivative (N, P, 2) of the residuals by w."""
-        ahead = np.maximum(points[..., 2:], 1e-3)
-        across = translation[:, None, :2] - points[..., :2] / ahead * translation[:, None, 2:]
-        return self.focal * across / ahead
-
-    def by_pose(self, points: NDArray, w: NDArray) -> NDArray:
-        """Derivative (N, P, 2, 6) of the residuals by translation and small rotation of the target."""
-        ahead = np.maximum(points[..., 2], 1e-3)
-        x, y = points[..., 0] / ahead, points[..., 1] / ahead
-        u = np.broadcast_to(w, x.shape) / ahead
-        zero = np.zeros_like(x)
-        rows = [[u, zero, -x * u, -x * y, 1 + x * x, -y], [zero, u, -y * u, -1 - y * y, x * y, x]]
-        return self.focal * np.stack([np.stack(row, -1) for row in rows], -2)
-
-    def weights(self, residual: NDArray, scale: float) -> NDArray:
-        """Geman-McClure weights (N, P); 0 where not trusted."""
-        return self.trusted * (scale**2 / ((residual**2).sum(-1) + scale**2)) ** 2
-
-    def cost(self, residual: NDArray, scale: float) -> float:
-        """Mean robust loss in [0, 1]."""
-        squared = (residual**2).sum(-1)[self.trusted]
-        return float((squared / (squared + scale**2)).mean()) if squared.size else 0.0
-
-
-def _views(flows: Tensor, masks: Tensor, intrinsics: Tensor) -> _Views:
-    height, width = flows.shape[-2:]
-    vectors = flows.detach().cpu().numpy().astype(np.float64).reshape(len(flows), 2, -1).transpose(0, 2, 1)
-    y, x = np.mgrid[:height, :width].reshape(2, -1) + 0.5
-    source = np.stack([x, y, np.ones_like(x)], -1)
-    k = intrinsics.detach().cpu().numpy().astype(np.float64)
-    inverse = np.linalg.inv(k)
-    trusted = masks.cpu().numpy().reshape(len(flows), -1) & np.isfinite(vectors).all(-1)
-    seen = (source[:, :2] + np.where(trusted[..., None], vectors, 0)) @ inverse[:2, :2].T + inverse[:2, 2]
-    return _Views(source @ inverse.T, seen, trusted, float(np.sqrt(k[0, 0] * k[1, 1])))
-
-
-def _pairwise(views: _Views, k: int, rotation: NDArray, translation: NDArray) -> NDArray:
+def _pairwise(views: Views, k: int, rotation: NDArray, translation: NDArray) -> NDArray:
     """Inverse depths (P,) from target k alone, least squares along the epipolar line; may be negative."""
     turned = views.rays @ rotation.T
     m = turned[:, :2] / turned[:, 2:]
@@ -135,7 +77,7 @@ def _pairwise(views: _Views, k: int, rotation: NDArray, translation: NDArray) ->
     return along * turned[:, 2] / np.where(np.abs(below) < 0.05, 0.05, below)
 
 
-def _start(views: _Views, motions: Sequence[EgoMotion]) -> tuple[NDArray, NDArray, NDArray] | None:
+def _start(views: Views, motions: Sequence[EgoMotion]) -> tuple[NDArray, NDArray, NDArray] | None:
     """Rotations, translations in one scale and inverse depths (P,), from pairwise motions; None without translation."""
     poses = np.stack([motion.target_from_source.numpy() for motion in motions])
     rotation, translation = poses[:, :3, :3].copy(), poses[:, :3, 3].copy()
@@ -156,64 +98,6 @@ def _start(views: _Views, motions: Sequence[EgoMotion]) -> tuple[NDArray, NDArra
         ratio = _pairwise(views, k, rotation[k], translation[k])[both] / w[both]
         translation[k] *= np.clip(np.median(ratio), 0.02, 5.0) if both.any() else 1.0
     return rotation, translation, w
-
-
-def _adjust(
-    views: _Views, rotation: NDArray, translation: NDArray, w: NDArray, scale: float, iterations: int
-) -> tuple[NDArray, NDArray, NDArray]:
-    """Fit poses and inverse depths together."""
-    count, damping = len(rotation), 1e-3
-    residual, points = views.residuals(rotation, translation, w)
-    cost = views.cost(residual, scale)
-    middle = float(np.median(w))
-    floor = 0.02 * middle
-    for _ in range(iterations):
-        weight = views.weights(residual, scale)
-        by_w = views.by_inverse_depth(points, translation)
-        by_pose = views.by_pose(points, w)
-        weighted = by_pose * weight[..., None, None]
-        own = np.einsum("kpai,kpaj->kij", weighted, by_pose)
-        slope = np.einsum("kpai,kpa->ki", weighted, residual).ravel()
-        cross = np.einsum("kpai,kpa->pki", weighted, by_w).reshape(len(w), -1)
-        slope_w = (weight[..., None] * by_w * residual).sum((0, 2)) + (w - middle) / (4 * middle**2)
-        own_w = (weight[..., None] * by_w**2).sum((0, 2)) * (1 + damping) + 1 / (4 * middle**2)
-        full = np.zeros((6 * count, 6 * count))
-        for k in range(count):
-            full[6 * k : 6 * k + 6, 6 * k : 6 * k + 6] = own[k]
-        full += damping * np.diag(full.diagonal()) + 1e-9 * np.eye(6 * count)
-        reduced = full - cross.T @ (cross / own_w[:, None])
-        step = -np.linalg.lstsq(reduced, slope - cross.T @ (slope_w / own_w), rcond=1e-12)[0]
-        step_w = -(slope_w + cross @ step) / own_w
-        step = step.reshape(count, 6)
-        trial = (
-            Rotation.from_rotvec(step[:, 3:]).as_matrix() @ rotation,
-            np.einsum("kij,kj->ki", Rotation.from_rotvec(step[:, 3:]).as_matrix(), translation) + step[:, :3],
-            np.maximum(w + step_w, floor),
-        )
-        moved, moved_points = views.residuals(*trial)
-        trial_cost = views.cost(moved, scale)
-        if trial_cost < cost:
-            gain, cost = cost - trial_cost, trial_cost
-            rotation, translation, w = trial
-            residual, points, damping = moved, moved_points, damping / 5
-            if gain < 1e-6:
-                break
-        else:
-            damping *= 10
-    length = float(np.linalg.norm(translation, axis=-1).mean())
-    return (rotation, translation / length, w * length) if length > 0 else (rotation, translation, w)
-
-
-def _solve_pixels(views: _Views, rotation: NDArray, translation: NDArray, w: NDArray, scale: float) -> NDArray:
-    """Inverse depths (P,) of all pixels with the poses fixed; may be negative."""
-    middle = float(np.median(np.abs(w)))
-    for _ in range(6):
-        residual, points = views.residuals(rotation, translation, w)
-        by_w = views.by_inverse_depth(points, translation)
-        weight = views.weights(residual, scale)[..., None]
-        step = (weight * by_w * residual).sum((0, 2)) / ((weight * by_w**2).sum((0, 2)) + 1e-9)
-        w = np.clip(w - np.clip(step, -2 * middle, 2 * middle), -2 * middle, 50 * middle)
-    return w
 
 
 def _empty(shape: tuple[int, int], motions: Sequence[EgoMotion]) -> VideoDepth:
@@ -275,17 +159,17 @@ def triangulate(
     if len(motions) != len(flows):
         raise GeometryError(f"expected a motion for each of {len(flows)} flows, found {len(motions)}")
     shape = (int(flows.shape[2]), int(flows.shape[3]))
-    views = _views(flows, masks, intrinsics)
+    views = make_views(flows, masks, intrinsics)
     start = _start(views, motions)
     if start is None:
         return _empty(shape, motions)
     few, step = views.thin(_POINTS)
-    rotation, translation, w = _adjust(few, start[0], start[1], start[2][step], 1.0, 8)
+    rotation, translation, w = adjust(few, start[0], start[1], start[2][step], 1.0, 8)
     size = np.linalg.norm(few.residuals(rotation, translation, w)[0], axis=-1)[few.trusted]
     noise = float(np.clip(np.median(size), *NOISE))
-    rotation, translation, w = _adjust(few, rotation, translation, w, 3 * noise, 10)
+    rotation, translation, w = adjust(few, rotation, translation, w, 3 * noise, 10)
     begin = np.full(len(views.rays), float(np.median(w)))
-    w = _solve_pixels(views, rotation, translation, begin, 3 * noise)
+    w = solve_pixels(views, rotation, translation, begin, 3 * noise)
     residual, points = views.residuals(rotation, translation, w)
     information = (views.trusted[..., None] * views.by_inverse_depth(points, translation) ** 2).sum((0, 2))
     spread = (views.trusted * (residual**2).sum(-1)).sum(0) / np.maximum(views.trusted.sum(0), 1)
@@ -401,8 +285,8 @@ def chain_scale(previous: VideoDepth, current: VideoDepth, flow: Tensor, consist
         consistent: (H, W) bool, pixels of it to trust.
 
     Returns:
-        ``current`` in the scale of ``previous``, unchanged where they share no pixel.  The motion between the two is taken
-        to be small against the depths.
+        ``current`` in the scale of ``previous``, unchanged where they share no pixel.  The motion
+        between the two is taken to be small against the depths.
     """
     ends = (pixel_grid(*flow.shape[1:]) + flow)[None]
     both = torch.stack([current.depth, current.confidence])[None]
@@ -414,8 +298,8 @@ def chain_scale(previous: VideoDepth, current: VideoDepth, flow: Tensor, consist
 def fuse(depth_a: Tensor, confidence_a: Tensor, depth_b: Tensor, error_b: float = PRIOR) -> Tensor:
     """Sure but sparse depth where it is sure, a guess of any scale elsewhere.
 
-    The guess is scaled to the sure depth (weighted median of the ratio), bent towards it around sure pixels, and the two
-    are averaged in the logarithm, each by the inverse of its squared relative error.
+    The guess is scaled to the sure depth (weighted median of the ratio), bent towards it around sure pixels, and the
+    two are averaged in the logarithm, each by the inverse of its squared relative error.
 
     Args:
         depth_a: (H, W), 0 where unknown.
@@ -447,7 +331,7 @@ def fuse(depth_a: Tensor, confidence_a: Tensor, depth_b: Tensor, error_b: float 
 
 
 def _spread(difference: Tensor, weight: Tensor, radius: float, prior: float = 0.1) -> Tensor:
-    """Normalised convolution with a Gaussian of a share of the image's width: what unknown pixels learn from near ones."""
+    """What unknown pixels learn from near ones: normalised convolution, ``radius`` a share of the image's width."""
     from kornia.filters import gaussian_blur2d
 
     sigma = radius * difference.shape[-1]

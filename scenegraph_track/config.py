@@ -51,6 +51,7 @@ class AssociationSettings(_Settings):
 
     expansion: float = Field(0.1, ge=0, le=2, description="boxes grow by this part of their size on each side")
     gate: float = Field(0.15, ge=0, lt=1, description="least similarity in the first stage")
+    still_gate: float = Field(0.3, ge=0, lt=1, description="least similarity to where a track was in the last frame")
     low_gate: float = Field(0.25, ge=0, lt=1, description="least similarity to detections of low score")
     tentative_gate: float = Field(0.3, ge=0, lt=1, description="least similarity to tentative tracks")
 
@@ -66,7 +67,9 @@ class LifeSettings(_Settings):
 class ShowSettings(_Settings):
     """When a predicted or interpolated box is reported (see ``tracking.emission``)."""
 
-    predicted: float = Field(0.65, ge=0, le=1, description="least P(IoU > 0.5) at which a hidden box is shown; 1: never")
+    predicted: float = Field(
+        0.65, ge=0, le=1, description="least P(IoU > 0.5) at which a hidden box is shown; 1: never"
+    )
     interpolated: float = Field(0.5, ge=0, le=1, description="the same for boxes between two detections; 1: never")
 
 
@@ -130,13 +133,13 @@ def load_config(name: str | Path = "reference", overrides: Iterable[str] = ()) -
         key, sign, text = override.partition("=")
         if not sign:
             raise UserError(f"--set {override}: expected key=value")
-        _put(values, key.strip(), text, override)
+        put_setting(values, key.strip(), text, override)
     return parse_config(values, source=str(path))
 
 
 def parse_config(values: dict[str, Any], source: str = "configuration") -> Config:
     """Validate settings; errors name the key, what was expected and what was found."""
-    _refuse_unknown(values, Config, source, "")
+    refuse_unknown(values, Config, source, "")
     try:
         return Config.model_validate(values)
     except ValidationError as wrong:
@@ -151,7 +154,8 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(), sort_keys=False)
 
 
-def _put(values: dict[str, Any], key: str, text: str, override: str) -> None:
+def put_setting(values: dict[str, Any], key: str, text: str, override: str) -> None:
+    """Put one ``--set key=value`` into nested settings; ``text`` is YAML, ``override`` what the user wrote."""
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -164,7 +168,8 @@ def _put(values: dict[str, Any], key: str, text: str, override: str) -> None:
     values[last] = value
 
 
-def _refuse_unknown(values: dict[str, Any], model: type[BaseModel], source: str, prefix: str) -> None:
+def refuse_unknown(values: dict[str, Any], model: type[BaseModel], source: str, prefix: str) -> None:
+    """Refuse keys that ``model`` and its groups do not have, with the nearest one that they do."""
     for key, value in values.items():
         known = model.model_fields
         if key not in known:
@@ -173,4 +178,4 @@ def _refuse_unknown(values: dict[str, Any], model: type[BaseModel], source: str,
             raise UserError(f"{source}: unknown setting {prefix}{key}{hint}")
         inner = known[key].annotation
         if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, BaseModel):
-            _refuse_unknown(value, inner, source, f"{prefix}{key}.")
+            refuse_unknown(value, inner, source, f"{prefix}{key}.")

@@ -51,7 +51,7 @@ def _fail(owner: object, name: str, expected: str, value: Any) -> None:
 def _check_tensor(
     owner: object, name: str, shape: tuple[int | None, ...], expected: str, floating: bool | None = True
 ) -> None:
-    """Refuse a field that is no tensor of ``shape`` (None: any size) and, with ``floating``, of that kind and finite."""
+    """Refuse a field that is no tensor of ``shape`` (None: any size), or of another kind or not finite."""
     value = getattr(owner, name)
     if not isinstance(value, Tensor):
         raise UserError(f"{type(owner).__name__}.{name}: expected a tensor {expected}, found {type(value).__name__}")
@@ -75,7 +75,8 @@ def _check_boxes(owner: object, boxes: Tensor) -> None:
     if bool(bad.any()):
         row = int(bad.nonzero()[0])
         raise UserError(
-            f"{type(owner).__name__}.boxes: expected x2 >= x1 and y2 >= y1 (xyxy pixels), row {row} is {boxes[row].tolist()}"
+            f"{type(owner).__name__}.boxes: expected x2 >= x1 and y2 >= y1 (xyxy pixels), "
+            f"row {row} is {boxes[row].tolist()}"
         )
 
 
@@ -479,7 +480,9 @@ class SceneGraph(_Equal):
             index = edges.edge_index
             e = index.shape[-1]
             if index.shape != (2, e) or (e and (int(index.min()) < 0 or int(index.max()) >= n)):
-                raise UserError(f"SceneGraph.{kind_[1]}: expected (2, E) indices of {n} objects, found {tuple(index.shape)}")
+                raise UserError(
+                    f"SceneGraph.{kind_[1]}: expected (2, E) indices of {n} objects, found {tuple(index.shape)}"
+                )
             for name, tail in columns.items():
                 if edges[name].shape != (e, *tail):
                     _fail(self, f"{kind_[1]}.{name}", f"{(e, *tail)}", edges[name])
@@ -508,7 +511,9 @@ class SceneGraph(_Equal):
 
         unknown = set(nodes) - set(_NODE_FIELDS)
         if unknown:
-            raise UserError(f"SceneGraph: unknown node field {sorted(unknown)[0]}, expected one of {', '.join(_NODE_FIELDS)}")
+            raise UserError(
+                f"SceneGraph: unknown node field {sorted(unknown)[0]}, expected one of {', '.join(_NODE_FIELDS)}"
+            )
         data = HeteroData()
         objects, n = data[OBJECT], len(nodes["track_id"])
         for name, (tail, kind, blank) in _NODE_FIELDS.items():
@@ -531,7 +536,9 @@ class SceneGraph(_Equal):
             for name, tail in _EDGE_FIELDS[kind_].items():
                 shape = (index.shape[1], *tail)
                 value = given.get(name)
-                value = torch.full(shape, float("nan")) if value is None else torch.as_tensor(value).float().reshape(shape)
+                value = (
+                    torch.full(shape, float("nan")) if value is None else torch.as_tensor(value).float().reshape(shape)
+                )
                 edges[name] = value if order is None else value[order]
         return cls(frame_index, timestamp, data)
 
@@ -544,7 +551,9 @@ class SceneGraph(_Equal):
         same = (self.frame_index, self.timestamp) == (other.frame_index, other.timestamp)
         same = same and all(_same(self.data[OBJECT][k], other.data[OBJECT][k]) for k in _NODE_FIELDS)
         return same and all(
-            _same(self.data[kind][k], other.data[kind][k]) for kind, names in _EDGE_FIELDS.items() for k in ("edge_index", *names)
+            _same(self.data[kind][k], other.data[kind][k])
+            for kind, names in _EDGE_FIELDS.items()
+            for k in ("edge_index", *names)
         )
 
     @property
@@ -706,7 +715,9 @@ class TrackTable(_Equal):
 
     def joined(self, other: TrackTable) -> TrackTable:
         """These rows and those of another table."""
-        return TrackTable(**{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in _TRACK_FIELDS})
+        return TrackTable(
+            **{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in _TRACK_FIELDS}
+        )
 
     @classmethod
     def empty(cls, filters: int) -> TrackTable:
@@ -758,7 +769,10 @@ class TrackerState(_Equal):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, TrackerState):
             return NotImplemented
-        return all(_same(np.asarray(a), np.asarray(b)) for a, b in zip(self._flat().values(), other._flat().values(), strict=True))
+        return all(
+            _same(np.asarray(a), np.asarray(b))
+            for a, b in zip(self._flat().values(), other._flat().values(), strict=True)
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the state as safetensors; going on from it gives the same bytes as never having stopped."""

@@ -76,7 +76,7 @@ def _refuse_strangers(outputs: Outputs) -> None:
 
 def _explanation(to: Path, frame: int, evaluation: Evaluation) -> str:
     lines = {
-        f"{NAME}/": "the input: frames (img1), detections (det/det.txt), exact truth (gt, masks, depth, poses, captions)",
+        f"{NAME}/": "the input: frames (img1), detections (det), exact truth (gt, masks, depth, poses, ...)",
         f"{NAME}.mp4": "the frames with tracks drawn on them; dashed boxes are hidden objects",
         f"{NAME}.txt": "the tracks, as MOTChallenge results",
         f"{NAME}.graph.jsonl": "the scene graph, a frame a line",

@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from geometry.errors import GeometryError
 from geometry.trajectory import Trajectory, align, associate
 from scenegraph_track.errors import UserError
 
@@ -163,7 +164,10 @@ def trajectory_figures(
         UserError: The trajectories cannot be paired or are too short.
     """
     if estimate.timestamps is not None and reference.timestamps is not None:
-        in_reference, in_estimate = associate(reference, estimate, tolerance)
+        try:
+            in_reference, in_estimate = associate(reference, estimate, tolerance)
+        except GeometryError as error:
+            raise UserError(str(error)) from None
         truth, poses = reference.world_from_camera[in_reference], estimate.world_from_camera[in_estimate]
     elif len(estimate) == len(reference):
         truth, poses = reference.world_from_camera, estimate.world_from_camera
@@ -171,9 +175,13 @@ def trajectory_figures(
         raise UserError(
             f"expected trajectories of one length or with timestamps, found {len(estimate)} and {len(reference)} poses"
         )
-    if len(truth) < max(3, delta + 1) or delta < 1:
-        raise UserError(f"expected at least {max(3, delta + 1)} common poses and delta >= 1, found {len(truth)}, {delta}")
-    aligned, (factor, _, _) = align(poses, truth, scale)
+    least = max(3, delta + 1)
+    if len(truth) < least or delta < 1:
+        raise UserError(f"expected at least {least} common poses and delta >= 1, found {len(truth)} and {delta}")
+    try:
+        aligned, (factor, _, _) = align(poses, truth, scale)
+    except GeometryError as error:
+        raise UserError(str(error)) from None
     distance = np.linalg.norm(aligned[:, :3, 3] - truth[:, :3, 3], axis=1)
     true_motion = np.linalg.inv(truth[:-delta]) @ truth[delta:]
     motion = np.linalg.inv(aligned[:-delta]) @ aligned[delta:]

@@ -7,9 +7,10 @@ One JSON line is one frame (schema ``scenegraph-track/1``)::
      "relates": [{"source": 1, "target": 2, "adjacency": 1.0, "occludes": 0.9, "in_front_of": 1.0, ...}],
      "becomes": [{"source": 1, "target": 1, "probability": 0.97, "gap": 0.04, "motion": 0.4, "overlap": 0.6, ...}]}
 
-Edges name their ends by ``track_id``.  Fields of an object are those of :class:`scenegraph_track.structures.SceneGraph`;
-an unknown number is ``null``.  A reader should ignore fields that it does not know; the number behind the slash grows
-when a field changes its meaning.
+Edges name their ends by ``track_id``.  Fields of an object are those of
+
+:class:`scenegraph_track.structures.SceneGraph`; an unknown number is ``null``.  A reader should ignore
+fields that it does not know; the number behind the slash grows when a field changes its meaning.
 """
 
 from __future__ import annotations
@@ -228,7 +229,9 @@ def _number(value: Any) -> Any:
     return [_number(v) for v in value] if isinstance(value, list) else value
 
 
-def _edges(scene: SceneGraph, kind: str, ids: list[int], names: dict[str, tuple[str, ...] | None]) -> list[dict[str, Any]]:
+def _edges(
+    scene: SceneGraph, kind: str, ids: list[int], names: dict[str, tuple[str, ...] | None]
+) -> list[dict[str, Any]]:
     store = scene.data["object", kind, "object"]
     columns: dict[str, list[Any]] = {}
     for name, parts in names.items():
@@ -242,7 +245,9 @@ def _edges(scene: SceneGraph, kind: str, ids: list[int], names: dict[str, tuple[
     ]
 
 
-def _edge_arrays(edges: list[dict[str, Any]], row: dict[int, int], names: dict[str, tuple[str, ...] | None]) -> dict[str, Any]:
+def _edge_arrays(
+    edges: list[dict[str, Any]], row: dict[int, int], names: dict[str, tuple[str, ...] | None]
+) -> dict[str, Any]:
     arrays: dict[str, Any] = {"edge_index": [[row[e[end]] for e in edges] for end in ("source", "target")]}
     for name, parts in names.items():
         arrays[name] = [[_number(e[p]) for p in parts] if parts else _number(e[name]) for e in edges]

@@ -1,4 +1,4 @@
-"""Relations between the objects of one frame from their boxes, by stated rules; depth refines them where it is known."""
+"""Relations between the objects of one frame from their boxes, by stated rules; known depth refines them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,11 @@ def relations_from_boxes(
     n = len(boxes)
     k = min(neighbours, n - 1)
     if k < 1:
-        return {"edge_index": np.zeros((2, 0), dtype=np.int64), "relation": np.zeros((0, len(RELATIONS))), "adjacency": np.zeros(0)}
+        return {
+            "edge_index": np.zeros((2, 0), dtype=np.int64),
+            "relation": np.zeros((0, len(RELATIONS))),
+            "adjacency": np.zeros(0),
+        }
     size = boxes[:, 2:] - boxes[:, :2]
     centre = boxes[:, :2] + size / 2
     if k == n - 1:

@@ -21,8 +21,12 @@ def small_grey(frame: Frame) -> np.ndarray:
 
     height, width = frame.image.shape[1:]
     scale = min(1.0, WIDTH / width)
-    grey = cv2.transform(frame.image.permute(1, 2, 0).contiguous().cpu().numpy(), np.float32([[0.299, 0.587, 0.114]]) * 255)
-    small = cv2.resize(grey, (max(8, round(width * scale)), max(8, round(height * scale))), interpolation=cv2.INTER_AREA)
+    grey = cv2.transform(
+        frame.image.permute(1, 2, 0).contiguous().cpu().numpy(), np.float32([[0.299, 0.587, 0.114]]) * 255
+    )
+    small = cv2.resize(
+        grey, (max(8, round(width * scale)), max(8, round(height * scale))), interpolation=cv2.INTER_AREA
+    )
     return np.clip(small + 0.5, 0, 255).astype(np.uint8)
 
 

@@ -27,13 +27,13 @@ LINK = (
     *("gap", "ahead", "back", "apart", "reach", "height_ratio", "width_ratio", "turn", "age", "rest", "speed"),
     *("edge", "crowd", "score"),
 )
-"""Features of a pair of tracklets, see ``tracking.offline``."""
+"""Features of a pair of tracklets, see ``tracking.linking``."""
 
 INTERPOLATED = (
     *("gap", "along", "travel", "bend", "height_ratio", "in_front", "overlap", "inside", "hit_rate", "age", "rest"),
     *("crowd", "step", "score"),
 )
-"""Features of an interpolated box, see ``tracking.offline``."""
+"""Features of an interpolated box, see ``tracking.interpolation``."""
 
 RULES = {"predicted": PREDICTED, "link": LINK, "interpolated": INTERPOLATED}
 
@@ -75,7 +75,9 @@ class Rule:
         weights, biases = (tuple(get[f"{part}{i}"] for i in range(3)) for part in ("weight", "bias"))
         rule = cls(get["centre"], get["scale"], weights, biases)
         if rule.weights[0].shape[0] != len(RULES[name]):
-            raise UserError(f"rule {name}: expected weights for {len(RULES[name])} features, found {rule.weights[0].shape[0]}")
+            raise UserError(
+                f"rule {name}: expected weights for {len(RULES[name])} features, found {rule.weights[0].shape[0]}"
+            )
         return rule
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from scenegraph_track.config import TrackerSettings
 from scenegraph_track.graph.relations import relations_from_boxes
 from scenegraph_track.structures import ObjectState, SceneGraph, Tracks
-from scenegraph_track.tracking.offline import link
+from scenegraph_track.tracking.linking import link
 
 
 def linked_names(

@@ -3,8 +3,9 @@
 One step is a pure function of the state and the detections of a frame:
 
 1. predict every track to the time of the frame and move it with the camera;
-2. match sure detections to confirmed tracks by expanded overlap and height, then unsure detections to tracks that
-   were seen in the last frame (ByteTrack: Zhang et al., ECCV 2022), then what is left to tentative tracks;
+2. match sure detections to confirmed tracks by expanded overlap and height; what is left to where tracks were in the
+   last frame (an object that reversed); then unsure detections to tracks that were seen in the last frame (ByteTrack:
+   Zhang et al., ECCV 2022); then what is left to tentative tracks; different classes never match;
 3. correct matched tracks; hidden tracks share the part of the correction that all visible ones have in common;
 4. confirm, hide, forget, and start tracks.
 """
@@ -105,7 +106,7 @@ def associate(
         tracks = _moved(tracks, current_from_previous)
 
     predicted, last_seen = _boxes(tracks, chosen), tracks.seen
-    detection, candidates = _matched(tracks, predicted, boxes, high, low, settings)
+    detection, candidates = _matched(tracks, predicted, boxes, classes, high, low, settings)
     tracks, errors, spread = _corrected(tracks, state, settings, detection, boxes, sure, classes, timestamp, chosen)
 
     new = (tracks.ids == 0) & (detection >= 0) & (tracks.hits >= settings.life.confirm_hits)
@@ -197,6 +198,7 @@ def _matched(
     tracks: TrackTable,
     predicted: np.ndarray,
     boxes: np.ndarray,
+    classes: np.ndarray | None,
     high: np.ndarray,
     low: np.ndarray,
     settings: TrackerSettings,
@@ -207,19 +209,25 @@ def _matched(
     association = settings.association
     confirmed = tracks.ids > 0
 
-    def stage(rows: np.ndarray, columns: np.ndarray, gate: float) -> None:
+    def stage(expected: np.ndarray, rows: np.ndarray, columns: np.ndarray, gate: float) -> None:
         if len(rows) == 0 or len(columns) == 0:
             return
-        similar = similarity(predicted[rows], boxes[columns], association.expansion)
+        similar = similarity(expected[rows], boxes[columns], association.expansion)
+        if classes is not None:
+            similar = np.where(tracks.classes[rows, None] == classes[None, columns], similar, 0.0)
         i, j = match(similar, gate)
         detection[rows[i]] = columns[j]
         pairs = np.nonzero(similar > gate)
         weighed.append(np.stack([rows[pairs[0]], columns[pairs[1]], similar[pairs]]))
 
-    stage(np.flatnonzero(confirmed), high, association.gate)
-    stage(np.flatnonzero(confirmed & (detection < 0) & (tracks.missed <= 1)), low, association.low_gate)
-    free = np.setdiff1d(high, detection, assume_unique=False)
-    stage(np.flatnonzero(~confirmed), free, association.tentative_gate)
+    def free() -> np.ndarray:
+        return high[~np.isin(high, detection)]
+
+    recent = confirmed & (tracks.missed <= 1)
+    stage(predicted, np.flatnonzero(confirmed), high, association.gate)
+    stage(tracks.last_box, np.flatnonzero(recent & (detection < 0)), free(), association.still_gate)
+    stage(predicted, np.flatnonzero(recent & (detection < 0)), low, association.low_gate)
+    stage(predicted, np.flatnonzero(~confirmed), free(), association.tentative_gate)
     return detection, np.concatenate(weighed, axis=1) if weighed else np.zeros((3, 0))
 
 
@@ -260,7 +268,11 @@ def _corrected(
 
     new = {name: getattr(tracks, name).copy() for name in _CORRECTED}
     by, by_velocity, covariance = motion.update(
-        tracks.centre[rows], tracks.centre_velocity[rows], tracks.centre_covariance[rows], centre[:, None], noise[:, None]
+        tracks.centre[rows],
+        tracks.centre_velocity[rows],
+        tracks.centre_covariance[rows],
+        centre[:, None],
+        noise[:, None],
     )
     new["centre"][rows] += by
     new["centre_velocity"][rows] += by_velocity

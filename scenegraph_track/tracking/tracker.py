@@ -115,7 +115,7 @@ class Tracker:
         return SceneGraph.build(frame.index, frame.timestamp, nodes, relates, becomes)
 
     def _becomes(self, decided: Association, detected: np.ndarray, frame: Frame) -> dict[str, np.ndarray]:
-        """Temporal edges: what was weighed, its share among the candidates of its track, and the evidence of each cue."""
+        """Temporal edges: what was weighed, its share among its track's candidates, and the evidence of each cue."""
         track, detection = decided.candidates[:2].astype(np.int64)
         similar = decided.candidates[2]
         owner = np.full(len(detected) + 1, -1)
@@ -141,10 +141,8 @@ class Tracker:
             "gap": frame.timestamp - decided.last_seen[track],
         }
 
-    def shown_chance(
-        self, state: TrackerState, decided: Association, image_size: tuple[int, int] | None
-    ) -> np.ndarray:
-        """(N,) chance that each predicted box lies on its object (IoU > 0.5) and the object is no other's; NaN if seen."""
+    def shown_chance(self, state: TrackerState, decided: Association, image_size: tuple[int, int] | None) -> np.ndarray:
+        """(N,) chance that a predicted box lies on its object (IoU > 0.5) and that is no other's; NaN if seen."""
         chance = np.full(len(decided.tracks), np.nan)
         hidden = np.flatnonzero(decided.detection < 0)
         if len(hidden):

@@ -21,8 +21,9 @@ from scenegraph_track.errors import UserError
 from scenegraph_track.files import atomic_write
 from scenegraph_track.structures import Tracks
 from scenegraph_track.tracking.emission import RULES, Rule, weights_path
+from scenegraph_track.tracking.interpolation import interpolate
+from scenegraph_track.tracking.linking import Ends, link_candidates
 from scenegraph_track.tracking.matching import box_iou
-from scenegraph_track.tracking.offline import _Ends, interpolate, link_candidates
 from scenegraph_track.tracking.reference import associate, start_state
 from scenegraph_track.tracking.tracker import predicted_features
 
@@ -75,7 +76,7 @@ def _offline_samples(
     tracks: Tracks, truth: np.ndarray, stream: Stream, settings: TrackerSettings, annotates_hidden: bool
 ) -> Samples:
     samples: Samples = {}
-    ends = _Ends.of(tracks, tracks.ids.numpy(), stream.frame_rate, stream.image_size)
+    ends = Ends.of(tracks, tracks.ids.numpy(), stream.frame_rate, stream.image_size)
     first, second, features = link_candidates(ends, settings.offline.gap_seconds)
     head, tail = _identity_at_ends(tracks, truth, ends.ids)
     known = (tail[first] > 0) | (head[second] > 0)
@@ -84,7 +85,11 @@ def _offline_samples(
     # gaps as they are after perfect linking, together with those inside tracks
     names = ends.ids.copy()
     for i, j in zip(first, second):
-        if tail[i] > 0 and tail[i] == head[j] and not ((first == i) & (ends.start[second] < ends.start[j]) & (head[second] == tail[i])).any():
+        if (
+            tail[i] > 0
+            and tail[i] == head[j]
+            and not ((first == i) & (ends.start[second] < ends.start[j]) & (head[second] == tail[i])).any()
+        ):
             names[names == names[j]] = names[i]
     ids = names[np.searchsorted(ends.ids, tracks.ids.numpy())]
     key = tracks.frames.numpy() * (ids.max() + 1) + ids
@@ -148,7 +153,11 @@ def fit(features: np.ndarray, outcome: np.ndarray, seed: int, hidden: int = 24, 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = torch.nn.Sequential(
-            torch.nn.Linear(width, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, 1)
+            torch.nn.Linear(width, hidden),
+            torch.nn.ReLU(),
+            torch.nn.Linear(hidden, hidden),
+            torch.nn.ReLU(),
+            torch.nn.Linear(hidden, 1),
         )
     optimiser = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=1e-3)
     batch = 1024
@@ -168,7 +177,7 @@ def fit(features: np.ndarray, outcome: np.ndarray, seed: int, hidden: int = 24, 
 
 
 def quality(rule: Rule, features: np.ndarray, outcome: np.ndarray, threshold: float) -> dict[str, float]:
-    """Log loss beside that of the base rate, and how often the rule is right when it says yes, and how often it does."""
+    """Log loss beside that of the base rate; how often the rule is right when it says yes, and how often it does."""
     chance = np.clip(rule(features), 1e-6, 1 - 1e-6)
     base = np.clip(outcome.mean(), 1e-6, 1 - 1e-6)
     loss = -np.where(outcome, np.log(chance), np.log(1 - chance)).mean()
@@ -187,14 +196,20 @@ def quality(rule: Rule, features: np.ndarray, outcome: np.ndarray, threshold: fl
 def train(out: Path, sequences: int = 40, frames: int = 300, seed: int = 0) -> dict[str, dict[str, float]]:
     """Collect samples, fit the rules, write them with their held-out figures, and return those."""
     settings = load_config("reference").tracker
-    pools: dict[str, dict[str, list[tuple[np.ndarray, np.ndarray]]]] = {s: {n: [] for n in RULES} for s in ("train", "val")}
+    pools: dict[str, dict[str, list[tuple[np.ndarray, np.ndarray]]]] = {
+        s: {n: [] for n in RULES} for s in ("train", "val")
+    }
     for split, seeds in (("train", range(seed, seed + sequences)), ("val", range(seed, seed + max(2, sequences // 8)))):
         for _, samples in collect(seeds, frames, settings, split):
             for name, pair in samples.items():
                 pools[split][name].append(pair)
     tensors: dict[str, np.ndarray] = {}
     figures = {}
-    limits = {"predicted": settings.show.predicted, "link": settings.offline.link, "interpolated": settings.show.interpolated}
+    limits = {
+        "predicted": settings.show.predicted,
+        "link": settings.offline.link,
+        "interpolated": settings.show.interpolated,
+    }
     for name in RULES:
         if not (pools["train"][name] and pools["val"][name]):
             raise UserError(f"rule {name}: expected samples, found none in {sequences} sequences of {frames} frames")
@@ -206,7 +221,9 @@ def train(out: Path, sequences: int = 40, frames: int = 300, seed: int = 0) -> d
     recipe = {"sequences": sequences, "frames": frames, "seed": seed, "presets": sorted(set(PRESETS) - {"mixed"})}
     metadata = {"format": "scenegraph-track rules 1", "recipe": json.dumps(recipe), "held_out": json.dumps(figures)}
     with atomic_write(out, "wb") as file:
-        file.write(_same_bytes(save({k: np.ascontiguousarray(v, dtype=np.float32) for k, v in tensors.items()}, metadata)))
+        file.write(
+            _same_bytes(save({k: np.ascontiguousarray(v, dtype=np.float32) for k, v in tensors.items()}, metadata))
+        )
     return figures
 
 
@@ -221,7 +238,9 @@ def _same_bytes(content: bytes) -> bytes:
 def main() -> None:
     """Train the rules from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=weights_path(), help="file to write (default: the one in the package)")
+    parser.add_argument(
+        "--out", type=Path, default=weights_path(), help="file to write (default: the one in the package)"
+    )
     parser.add_argument("--sequences", type=int, default=40, help="sequences of each preset")
     parser.add_argument("--frames", type=int, default=300, help="frames of each sequence")
     parser.add_argument("--seed", type=int, default=0)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from scenegraph_track.config import _put, _refuse_unknown, named_configs
+from scenegraph_track.config import named_configs, put_setting, refuse_unknown
 from scenegraph_track.errors import UserError
 from scenegraph_track.files import read_text
 from scenegraph_track.training.stage import Stage, find_stage
@@ -120,7 +120,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         key, sign, text = override.partition("=")
         if not sign:
             raise UserError(f"--set {override}: expected key=value")
-        _put(values, key.strip(), text, override)
+        put_setting(values, key.strip(), text, override)
     return parse_recipe(values, source=str(path))
 
 
@@ -149,7 +149,7 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
 
 
 def _validated(model: type[BaseModel], values: dict[str, Any], source: str, prefix: str) -> Any:
-    _refuse_unknown(values, model, source, prefix)
+    refuse_unknown(values, model, source, prefix)
     try:
         return model.model_validate(values)
     except ValidationError as wrong:

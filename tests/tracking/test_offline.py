@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from scenegraph_track.config import load_config
 from scenegraph_track.structures import Tracks
 from scenegraph_track.tracking.emission import INTERPOLATED, LINK
-from scenegraph_track.tracking.offline import _Ends, common_motion, interpolate, link, link_candidates, refine
+from scenegraph_track.tracking.interpolation import interpolate
+from scenegraph_track.tracking.linking import Ends, common_motion, link, link_candidates
+from scenegraph_track.tracking.offline import refine
 
 SETTINGS = load_config().tracker
 RATE = 25.0
@@ -96,7 +98,7 @@ def test_whatever_comes_in_no_identity_is_twice_in_a_frame_and_no_box_is_lost(se
 def test_candidates_are_all_pairs_in_reach_of_time(seed: int) -> None:
     # The same pairs as by looking at every pair.
     tracks = random_tracks(seed)
-    ends = _Ends.of(tracks, tracks.ids.numpy(), RATE, SIZE)
+    ends = Ends.of(tracks, tracks.ids.numpy(), RATE, SIZE)
     first, second, features = link_candidates(ends, 1.0)
     expected = [
         (i, j)

@@ -216,12 +216,24 @@ def test_a_step_leaves_its_arguments_alone_and_keeps_no_hold_on_them() -> None:
     assert np.array_equal(after.tracks.last_box, kept[2])
 
 
-def test_classes_follow_the_last_detection() -> None:
+def test_classes_never_mix() -> None:
+    # A detection of another class at the same place starts a track of its own; without classes everything may match.
     state = start_state()
-    for t, label in enumerate([1, 3, None, 3]):
-        classes = None if label is None else np.array([label], dtype=np.uint8)
-        state, _ = associate(state, SETTINGS, t / 10, np.array([box(300)]), np.ones(1), classes)
-    assert state.tracks.classes.tolist() == [3] and state.tracks.classes.dtype == np.int64
+    for t, label in enumerate([1, 3, 3, 1]):
+        classes = np.array([label], dtype=np.uint8)
+        state, decided = associate(state, SETTINGS, t / 10, np.array([box(300)]), np.ones(1), classes)
+    assert dict(zip(decided.tracks.classes.tolist(), decided.tracks.ids.tolist(), strict=True)) == {1: 1, 3: 2}
+    assert decided.detection[decided.tracks.classes == 1].tolist() == [0]
+
+
+def test_an_object_that_swings_keeps_its_identity() -> None:
+    # At each turn the prediction overshoots; where the object was in the last frame still overlaps it.
+    state, seen = start_state(), set()
+    for k in range(100):
+        x = 300 + 60 * np.sin(5 * k / 25)
+        state, decided = associate(state, SETTINGS, k / 25, np.array([[x, 100, x + 40, 200]]), np.ones(1))
+        seen |= set(decided.tracks.ids[decided.detection >= 0].tolist())
+    assert len(seen) <= 2
 
 
 def test_candidates_hold_every_pair_that_was_weighed() -> None:

@@ -160,7 +160,7 @@ def _inside_image(p: DetectorParameters, rng: np.random.Generator, found: Found,
 
 
 def _normal_quantile(share: float) -> float:
-    """Return the value below which a standard normal variable falls with a given probability (Newton's method)."""
+    """Return the value below which a standard normal variable falls with a given probability (to within 0.0005)."""
     if share <= 0:
         return -np.inf
     if share >= 1:

@@ -20,6 +20,7 @@ from scenegraph_track.data.streams.stream import Stream
 from scenegraph_track.errors import UserError
 
 _BACK_WITHIN = 0.5  # seconds outside the image after which an object that comes back has a new id
+_ATTEMPTS = 10
 
 
 def simulate(
@@ -28,7 +29,8 @@ def simulate(
     """Simulate one sequence of detections with its truth.
 
     Camera, motion and detector parameters are drawn from wide ranges (`parameters`, `presets`) by the seed; the same
-    arguments give the same bytes.
+    arguments give the same bytes.  Sequences with next to nothing in them, or whose detector finds next to nothing, are
+    drawn again.
 
     Args:
         preset: One of `PRESETS`; ``mixed`` draws one of the others.
@@ -53,9 +55,20 @@ def simulate(
         raise UserError(f"frames: expected at least 2, found {frames}")
     if objects is not None and objects < 1:
         raise UserError(f"objects: expected at least 1, found {objects}")
-    root = np.random.SeedSequence([seed, zlib.crc32(preset.encode()), zlib.crc32(split.encode())])
-    parameters, world, detector = (np.random.default_rng(s) for s in root.spawn(3))
+    entropy = [seed, zlib.crc32(preset.encode()), zlib.crc32(split.encode())]
     name = f"{preset}-{split}-{seed:06d}"
+    for attempt in range(_ATTEMPTS):
+        root = np.random.SeedSequence([*entropy, attempt] if attempt else entropy)
+        stream = _draw(name, preset, split, frames, objects, root)
+        if _is_worth_tracking(stream):
+            break
+    return stream
+
+
+def _draw(
+    name: str, preset: str, split: str, frames: int | None, objects: int | None, root: np.random.SeedSequence
+) -> Stream:
+    parameters, world, detector = (np.random.default_rng(s) for s in root.spawn(3))
     if preset == "mixed":
         preset = tuple(key for key in PRESETS if key != "mixed")[parameters.integers(len(PRESETS) - 1)]
     overrides, widen = PRESETS[preset], SPLITS[split]
@@ -67,6 +80,12 @@ def simulate(
         motion_p = dataclasses.replace(motion_p, objects=objects)
     count = frames if frames is not None else int(np.clip(camera_p.seconds * camera_p.frame_rate, 120, 1200))
     return _simulate(name, camera_p, motion_p, detector_p, count, world, detector)
+
+
+def _is_worth_tracking(stream: Stream) -> bool:
+    """Whether objects are there in half of the frames and a tenth of their boxes are found."""
+    found = int((stream.det_id > 0).sum())
+    return len(np.unique(stream.truth_frame)) >= 0.5 * stream.frames and found >= 0.1 * len(stream.truth_frame)
 
 
 def _simulate(

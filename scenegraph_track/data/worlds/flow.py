@@ -39,9 +39,15 @@ def pixel_motion(studio: Studio, body: int, source: int, target: int) -> NDArray
 
 def _targets(motion: NDArray, x: NDArray, y: NDArray, w: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     """Target columns, rows and inverse depths (0 behind the camera) of pixels under a motion."""
-    hx, hy, hz = linear(motion[:, :3], x, y) + motion[:, 3, None, None] * w
+    hx, hy, hz = linear(motion[:, :3], x, y)
+    for h, factor in zip((hx, hy, hz), motion[:, 3]):
+        h += factor * w
     ratio = 1 / np.maximum(hz, np.float32(1e-6))
-    return hx * ratio, hy * ratio, np.where(hz > 0, w * ratio, np.float32(0))
+    hx *= ratio
+    hy *= ratio
+    ratio *= w
+    ratio *= hz > 0
+    return hx, hy, ratio
 
 
 def seen_at(

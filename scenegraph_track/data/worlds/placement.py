@@ -105,12 +105,12 @@ class Stage:
         paths = anchors[:, None] + np.stack(
             [c * moved[..., 0] - s * moved[..., 1], s * moved[..., 0] + c * moved[..., 1]], -1
         )
-        penalty = self._penalties(paths, radius)
+        penalty = self.penalties(paths, radius)
         best = int(penalty.argmin())
         path = np.clip(paths[best], self.low + radius, np.maximum(self.high - radius, self.low + radius))
         return Placed(path, float(headings[best]), float(penalty[best]))
 
-    def _penalties(self, paths: NDArray, radius: float) -> NDArray[np.float64]:
+    def penalties(self, paths: NDArray, radius: float) -> NDArray[np.float64]:
         """(M,) penalties of (M, T, 2) paths: metres beyond the walls, near the camera and inside others."""
         beyond = np.maximum(self.low + radius - paths, paths - (self.high - radius)).clip(0).max((1, 2))
         eye = np.hypot(*np.moveaxis(paths - self.camera.positions[:, [0, 2]], -1, 0)).min(1)

@@ -93,13 +93,12 @@ def hull_edges(projection: Projection, frame: int, intrinsics: NDArray) -> NDArr
     """The edges of the projected convex hull, (E, 3): ``a x + b y + c`` is the distance inwards in pixels."""
     points = projection.points[frame]
     pixels = projection.pixels[frame] if points[:, 2].min() > NEAR else clip_near(points, intrinsics)
-    middle = pixels.mean(0)
-    corners = cv2.convexHull((pixels - middle).astype(np.float32))[:, 0]
+    start = pixels[0]
+    corners = cv2.convexHull((pixels - start).astype(np.float32), clockwise=True)[:, 0]
     if len(corners) < 3:
         return None
-    along = np.roll(corners, -1, 0) - corners
-    normal = np.stack([-along[:, 1], along[:, 0]], -1) / np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)[:, None]
-    if (normal[0] * (corners.mean(0) - corners[0])).sum() < 0:
-        normal = -normal
-    offset = -(normal * (corners + middle)).sum(1)
+    along = np.concatenate([corners[1:], corners[:1]]) - corners
+    along /= np.maximum(np.sqrt((along * along).sum(1, keepdims=True)), 1e-9)
+    normal = along[:, ::-1] * np.float32([1, -1])
+    offset = -(normal * (corners + start)).sum(1)
     return np.concatenate([normal, offset[:, None]], 1).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -150,11 +151,11 @@ class Studio:
         """Trace a thing in its window and put it into the buffers where it is nearest."""
         thing, projection = self.things[index], self.projections[index]
         width, height = self.scene.size
-        x1, y1, x2, y2 = projection.boxes[frame]
+        x1, y1, x2, y2 = projection.boxes[frame].tolist()
         if x2 <= x1 or x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
             return Footprint(_NOWHERE.window, _NOWHERE.mask, 0, projection.boxes[frame].astype(np.float32))
-        left, top = max(int(np.floor(x1)) - 1, -width), max(int(np.floor(y1)) - 1, -height)
-        right, bottom = min(int(np.ceil(x2)) + 1, 2 * width), min(int(np.ceil(y2)) + 1, 2 * height)
+        left, top = max(math.floor(x1) - 1, -width), max(math.floor(y1) - 1, -height)
+        right, bottom = min(math.ceil(x2) + 1, 2 * width), min(math.ceil(y2) + 1, 2 * height)
         x, y = pixel_axes(width, height)
         x, y = x[left + width : right + width], y[top + height : bottom + height]
         traced = self._trace(index, frame, x, y)
@@ -236,7 +237,7 @@ class Studio:
     @staticmethod
     def _level(thing: Thing, texels_per_pixel: float) -> int:
         """The mip level whose texels are about as large as the pixels."""
-        return int(np.clip(np.floor(np.log2(max(texels_per_pixel, 1e-6)) + 0.35), 0, len(thing.texture) - 1))
+        return min(max(math.floor(math.log2(max(texels_per_pixel, 1e-6)) + 0.35), 0), len(thing.texture) - 1)
 
 
 def _shaded(texels: NDArray[np.uint8], shade: NDArray | float, cut: tuple[slice, slice]) -> NDArray[np.uint8]:

@@ -21,6 +21,8 @@ from scenegraph_track.data.worlds.things import Look, sample_look, sample_occlud
 from scenegraph_track.errors import UserError
 
 _STILL = ("still", "still")
+_CROWDED = 0.4
+"""Penalty (`Stage.penalties`) from which a place is not taken."""
 
 
 def sample_scene(
@@ -162,7 +164,7 @@ class _Builder:
         look = sample_occluder(rng, self.split, self.texels, kind, width, height)
         still = sample_track(rng, *_STILL, 0.0, float(self.times[-1]))
         spot = self.stage.find(rng, still, look.radius, max(u(2.6, 6.0), self.nearest))
-        if spot.penalty < 0.4:
+        if spot.penalty < _CROWDED:
             self._stand(look, kind, spot.path[0], self._facing(spot.path[0], 0) + u(-0.5, 0.5))
             self.stage.add(spot.path, look.radius if kind == "pillar" else 0.5 * look.radius)
 
@@ -216,15 +218,18 @@ class _Builder:
         if moving and word != "still" and rng.random() < kind.pairs:
             leader = moving[int(rng.integers(len(moving)))]
             if rng.random() < 0.5:
-                track = delayed(leader.track, (leader.look.radius + look.radius + rng.uniform(0.2, 0.8)) / speed)
+                late = delayed(leader.track, (leader.look.radius + look.radius + rng.uniform(0.2, 0.8)) / speed)
                 c, s = np.cos(leader.heading), np.sin(leader.heading)
-                lag = (track.plane(self.times) - leader.track.plane(self.times)) @ np.array([[c, s], [-s, c]])
-                self._add(look, track, leader.path + lag, leader.heading, "follower")
+                lag = (late.plane(self.times) - leader.track.plane(self.times)) @ np.array([[c, s], [-s, c]])
+                path = leader.path + lag
+                if self.stage.penalties(path[None], look.radius)[0] < _CROWDED:
+                    self._add(look, late, path, leader.heading, "follower")
+                    return
+            else:
+                frame = int(rng.integers(len(self.times)))
+                spot = self.stage.find(rng, track, look.radius, 5.0, (frame, leader.path[frame], leader.heading))
+                self._add(look, track, spot.path, spot.heading, "crossing")
                 return
-            frame = int(rng.integers(len(self.times)))
-            spot = self.stage.find(rng, track, look.radius, 5.0, (frame, leader.path[frame], leader.heading))
-            self._add(look, track, spot.path, spot.heading, "crossing")
-            return
         focal = self.camera.intrinsics[0, 0]
         share = np.exp(rng.uniform(np.log(0.11), np.log(0.5))) * self.size[1]
         depth = float(np.clip(focal * look.height / share, self.nearest, max(place.reach[1], self.nearest)))
