@@ -8,7 +8,6 @@ One JSON line is one frame (schema ``scenegraph-track/1``)::
      "becomes": [{"source": 1, "target": 1, "probability": 0.97, "gap": 0.04, "motion": 0.4, "overlap": 0.6, ...}]}
 
 Edges name their ends by ``track_id``.  Fields of an object are those of
-
 :class:`scenegraph_track.structures.SceneGraph`; an unknown number is ``null``.  A reader should ignore
 fields that it does not know; the number behind the slash grows when a field changes its meaning.
 """

@@ -18,7 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from scenegraph_track.config import TrackerSettings, load_config
 from scenegraph_track.data.streams import PRESETS, Stream, simulate
 from scenegraph_track.errors import UserError
-from scenegraph_track.files import atomic_write
+from scenegraph_track.files import atomic_write, same_bytes
 from scenegraph_track.structures import Tracks
 from scenegraph_track.tracking.emission import RULES, Rule, weights_path
 from scenegraph_track.tracking.interpolation import interpolate
@@ -222,17 +222,9 @@ def train(out: Path, sequences: int = 40, frames: int = 300, seed: int = 0) -> d
     metadata = {"format": "scenegraph-track rules 1", "recipe": json.dumps(recipe), "held_out": json.dumps(figures)}
     with atomic_write(out, "wb") as file:
         file.write(
-            _same_bytes(save({k: np.ascontiguousarray(v, dtype=np.float32) for k, v in tensors.items()}, metadata))
+            same_bytes(save({k: np.ascontiguousarray(v, dtype=np.float32) for k, v in tensors.items()}, metadata))
         )
     return figures
-
-
-def _same_bytes(content: bytes) -> bytes:
-    """A safetensors file with its header sorted: the library writes metadata in a random order."""
-    size = int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + content[8 + size :]
 
 
 def main() -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from scenegraph_track.errors import UserError
-from scenegraph_track.files import atomic_path
+from scenegraph_track.files import atomic_write, same_bytes
 
 FORMAT = "scenegraph-track weights 1"
 
@@ -25,9 +25,9 @@ def save_weights(path: str | Path, weights: dict[str, Tensor], metadata: dict[st
         metadata: Strings stay as they are, other plain values are written as JSON.
     """
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
-    with atomic_path(path) as temporary:
-        own = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
-        save_file(own, temporary, {"format": FORMAT, **texts})
+    own = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
+    with atomic_write(path, "wb") as file:
+        file.write(same_bytes(save(own, {"format": FORMAT, **texts})))
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:

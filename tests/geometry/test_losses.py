@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -91,7 +93,9 @@ def test_smoothness() -> None:
     edge[..., 3:] = 1
     step = 1 + edge[:, :1]
     assert smoothness(torch.ones_like(step), flat) == 0
-    assert float(smoothness(step, edge)) == pytest.approx(float(smoothness(step, flat)) * torch.tensor(-1.0).exp().item())
+    assert float(smoothness(step, edge)) == pytest.approx(
+        float(smoothness(step, flat)) * torch.tensor(-1.0).exp().item()
+    )
     torch.testing.assert_close(smoothness(7 * step, flat), smoothness(step, flat))
 
 

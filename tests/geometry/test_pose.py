@@ -74,7 +74,9 @@ def test_gradients_at_and_near_zero() -> None:
         twist = torch.full((1, 6), scale).double().requires_grad_()
         (gradient,) = torch.autograd.grad(exp(twist).sum(), twist)
         assert gradient.isfinite().all()
-    (gradient,) = torch.autograd.grad(axis_angle_from_rotation(eye := torch.eye(3).double().requires_grad_()).sum(), eye)
+    (gradient,) = torch.autograd.grad(
+        axis_angle_from_rotation(eye := torch.eye(3).double().requires_grad_()).sum(), eye
+    )
     assert gradient.isfinite().all()
 
 

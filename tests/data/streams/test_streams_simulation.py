@@ -120,6 +120,15 @@ def test_long_occlusion_hides_objects_for_seconds() -> None:
     assert np.median(longest) > 1
 
 
+@pytest.mark.parametrize("seed", [341, 614])  # the detector of their first draw finds 0 and 17 boxes in 100 frames
+def test_sequences_with_next_to_nothing_are_drawn_again(seed: int) -> None:
+    stream = simulate("mixed", seed, "test", frames=100)
+    assert stream.name == f"mixed-test-{seed:06d}"
+    assert len(np.unique(stream.truth_frame)) >= 50
+    assert (stream.det_id > 0).sum() >= 0.1 * len(stream.truth_frame)
+    assert as_bytes(stream) == as_bytes(simulate("mixed", seed, "test", frames=100))
+
+
 def test_the_test_split_draws_what_training_never_draws() -> None:
     training = {simulate("street", seed, "train", frames=5).frame_rate for seed in range(120)}
     held_out = {simulate("street", seed, "test", frames=5).frame_rate for seed in range(120)}

@@ -26,7 +26,7 @@ def written(tmp_path_factory):
 def test_the_layout_is_complete(written):
     _, folder = written
     names = {path.name for path in folder.iterdir()}
-    folders, files = {"img1", "gt", "masks", "amodal", "depth"}, {"seqinfo.ini", "poses.txt", "intrinsics.txt"}
+    folders, files = {"img1", "gt", "det", "masks", "amodal", "depth"}, {"seqinfo.ini", "poses.txt", "intrinsics.txt"}
     assert names == folders | files | {"captions.json", "preview.mp4"}
     for name in ("img1", "masks", "amodal", "depth"):
         assert [path.stem for path in sorted((folder / name).iterdir())] == ["000001", "000002", "000003", "000004"]

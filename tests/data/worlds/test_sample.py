@@ -106,6 +106,37 @@ def test_objects_stay_clear_of_the_camera_and_inside_the_room():
         assert (eye > world.low).all() and (eye < world.high).all()
 
 
+def test_followers_stay_in_the_room_and_off_the_camera():
+    followers = 0
+    for seed in (57, 66, 76, 127, 165, 172, 182, 193, 243, 269):  # in these the leader's way led through a wall
+        scene = sample_scene("standard", "train", seed, (64, 64))
+        world, eye = scene.surroundings, scene.camera.positions
+        low, high = world.low[[0, 2]].copy(), world.high[[0, 2]].copy()
+        if world.fronts is not None:
+            low[0], high[0] = world.fronts
+        for thing in scene.objects:
+            place = thing.world_from_object[:, [0, 2], 3]
+            assert (place > low).all() and (place < high).all()
+            assert np.hypot(*(place - eye[:, [0, 2]]).T).min() > 0.5
+            followers += thing.attributes.role == "follower"
+    several = [sample_scene("standard", "train", seed, (64, 64)) for seed in range(15)]
+    followers += sum(thing.attributes.role == "follower" for scene in several for thing in scene.objects)
+    assert followers
+
+
+def test_scenes_are_seldom_degenerate():
+    empty = full = 0
+    for seed in range(25):
+        frames = render(sample_scene("standard", "train", 500 + seed, (64, 64), 6)).frames
+        areas = np.array([[(frame.instance == i).mean() for i in frame.ids] for frame in frames])
+        seen = np.array([frame.visible_fraction > 0.2 for frame in frames]) & (areas > 12 / 64**2)
+        empty += not seen.any()
+        full += areas.mean(0).max() > 0.6
+        assert min(frame.depth.min() for frame in frames) > 0.2
+    print(f"of 25 scenes {empty} show nothing, {full} are filled by one object")
+    assert empty + full <= 1
+
+
 def test_twins_look_alike():
     found = 0
     for seed in range(12):
