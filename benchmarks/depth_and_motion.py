@@ -96,7 +96,7 @@ def measure_depths(depths: dict, estimates: dict, truth: np.ndarray, groups: tup
 
 def camera_residual(flow, depth, confidence, motion, intrinsics) -> np.ndarray:
     """|flow - camera flow| (H, W) with the pairwise motion scaled to the video depth."""
-    transform = scale_to_depth(motion, flow, depth, intrinsics, confidence)
+    transform = scale_to_depth(motion, flow, depth, intrinsics, confidence if confidence.any() else None)
     camera = rigid_flow(depth[None, None].double(), transform[None], intrinsics[None].double())[0]
     return torch.linalg.vector_norm(flow - camera, dim=0).numpy()
 

@@ -95,6 +95,7 @@ def adjust(
     cost = views.cost(residual, scale)
     middle = float(np.median(w))
     floor = 0.02 * middle
+    hold = 1 / (4 * middle**2)  # damps the inverse depths of pixels without parallax, without a pull to any value
     for _ in range(iterations):
         weight = views.weights(residual, scale)
         by_w = views.by_inverse_depth(points, translation)
@@ -103,8 +104,8 @@ def adjust(
         own = np.einsum("kpai,kpaj->kij", weighted, by_pose)
         slope = np.einsum("kpai,kpa->ki", weighted, residual).ravel()
         cross = np.einsum("kpai,kpa->pki", weighted, by_w).reshape(len(w), -1)
-        slope_w = (weight[..., None] * by_w * residual).sum((0, 2)) + (w - middle) / (4 * middle**2)
-        own_w = (weight[..., None] * by_w**2).sum((0, 2)) * (1 + damping) + 1 / (4 * middle**2)
+        slope_w = (weight[..., None] * by_w * residual).sum((0, 2))
+        own_w = (weight[..., None] * by_w**2).sum((0, 2)) * (1 + damping) + hold
         full = np.zeros((6 * count, 6 * count))
         for k in range(count):
             full[6 * k : 6 * k + 6, 6 * k : 6 * k + 6] = own[k]
@@ -124,7 +125,7 @@ def adjust(
             gain, cost = cost - trial_cost, trial_cost
             rotation, translation, w = trial
             residual, points, damping = moved, moved_points, damping / 5
-            if gain < 1e-6:
+            if gain < 1e-4 * cost:
                 break
         else:
             damping *= 10

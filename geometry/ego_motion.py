@@ -351,12 +351,13 @@ def scale_to_depth(
 
     Returns:
         (4, 4) float64 ``target_from_source`` in the unit of the depth: the median over the inliers, weighted by their
-        parallax.  Unchanged without translation or where no inlier has a depth.
+        parallax.  Translation 0 where no inlier has a depth.
     """
     transform = motion.target_from_source.clone()
     weight = torch.ones_like(depth) if confidence is None else confidence
     points, chosen = calibrated(flow, motion.inliers & (depth > 0) & (weight > 0), intrinsics)
     if not motion.translates or not len(points.x):
+        transform[:3, 3] = 0
         return transform
     known = torch.from_numpy(chosen)
     z, trust = (values.detach().cpu()[known].double().numpy() for values in (depth, weight))

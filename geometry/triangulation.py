@@ -33,6 +33,9 @@ PRIOR = 0.3
 SURE = 0.05
 """Pixels of less confidence have depth 0."""
 
+FLOW_BIAS = 0.06
+"""Error of flow that all frames share, and no residual shows, over its length."""
+
 MIN_CONTRAST = 4.0
 """Windows in which the median contrast of the pairwise motions is less give no depth: they hardly translate."""
 
@@ -173,7 +176,9 @@ def triangulate(
     residual, points = views.residuals(rotation, translation, w)
     information = (views.trusted[..., None] * views.by_inverse_depth(points, translation) ** 2).sum((0, 2))
     spread = (views.trusted * (residual**2).sum(-1)).sum(0) / np.maximum(views.trusted.sum(0), 1)
-    deviation = np.sqrt((noise**2 + spread) / np.maximum(information, 1e-12))
+    length = torch.linalg.vector_norm(torch.nan_to_num(flows), dim=1).reshape(len(flows), -1).cpu().numpy()
+    bias = FLOW_BIAS * (views.trusted * length).sum(0) / np.maximum(views.trusted.sum(0), 1)
+    deviation = np.sqrt((noise**2 + spread + bias**2) / np.maximum(information, 1e-12))
     clear = np.abs(w) > 2 * deviation
     positive = float((w[clear] > 0).mean()) if clear.any() else 0.0
     if positive < MIN_POSITIVE:

@@ -193,7 +193,7 @@ def quality(rule: Rule, features: np.ndarray, outcome: np.ndarray, threshold: fl
     }
 
 
-def train(out: Path, sequences: int = 40, frames: int = 300, seed: int = 0) -> dict[str, dict[str, float]]:
+def train(out: Path, sequences: int = 60, frames: int = 300, seed: int = 0) -> dict[str, dict[str, float]]:
     """Collect samples, fit the rules, write them with their held-out figures, and return those."""
     settings = load_config("reference").tracker
     pools: dict[str, dict[str, list[tuple[np.ndarray, np.ndarray]]]] = {
@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, default=weights_path(), help="file to write (default: the one in the package)"
     )
-    parser.add_argument("--sequences", type=int, default=40, help="sequences of each preset")
+    parser.add_argument("--sequences", type=int, default=60, help="sequences of each preset")
     parser.add_argument("--frames", type=int, default=300, help="frames of each sequence")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
