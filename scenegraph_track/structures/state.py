@@ -1,0 +1,205 @@
+"""Everything that a sequence carries from frame to frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from scenegraph_track.errors import UserError
+from scenegraph_track.structures.checks import Equal, same_value
+
+_TRACK_FIELDS: dict[str, tuple[tuple[int | None, ...], str]] = {
+    # name: trailing shape, kind of NumPy dtype
+    "ids": ((), "i"),
+    "hits": ((), "i"),
+    "missed": ((), "i"),
+    "born": ((), "f"),
+    "seen": ((), "f"),
+    "scores": ((), "f"),
+    "classes": ((), "i"),
+    "centre": ((None, 2), "f"),
+    "centre_velocity": ((None, 2), "f"),
+    "centre_covariance": ((None, 3), "f"),
+    "size": ((2,), "f"),
+    "size_velocity": ((2,), "f"),
+    "size_covariance": ((3,), "f"),
+    "mark": ((None, 2), "f"),
+    "mark_velocity": ((None, 2), "f"),
+    "mark_time": ((), "f"),
+    "last_box": ((4,), "f"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class TrackTable(Equal):
+    """The live tracks of a sequence as a struct of NumPy arrays in host memory, N rows each.
+
+    The centre is followed by a bank of G constant-velocity filters that differ in their process noise; both axes
+    share one covariance (variance of position, covariance of position and velocity, variance of velocity).
+
+    Args:
+        ids: (N,) int64 from 1; 0 while a track is not confirmed.
+        hits: (N,) int64 number of matched detections.
+        missed: (N,) int64 number of steps since the last of them.
+        born: (N,) seconds of the first detection.
+        seen: (N,) seconds of the last detection.
+        scores: (N,) calibrated score of the last detection.
+        classes: (N,) int64.
+        centre: (N, G, 2) pixels.
+        centre_velocity: (N, G, 2) pixels per second.
+        centre_covariance: (N, G, 3).
+        size: (N, 2) width and height in pixels.
+        size_velocity: (N, 2) pixels per second.
+        size_covariance: (N, 3).
+        mark: (N, G, 2) the centre some time ago, moved with the camera since: what the filters are compared by.
+        mark_velocity: (N, G, 2) the velocity then.
+        mark_time: (N,) when, NaN where there is no mark.
+        last_box: (N, 4) the last matched box, xyxy pixels, moved with the camera since.
+
+    Raises:
+        UserError: A field has another number of rows.
+    """
+
+    ids: np.ndarray
+    hits: np.ndarray
+    missed: np.ndarray
+    born: np.ndarray
+    seen: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+    centre: np.ndarray
+    centre_velocity: np.ndarray
+    centre_covariance: np.ndarray
+    size: np.ndarray
+    size_velocity: np.ndarray
+    size_covariance: np.ndarray
+    mark: np.ndarray
+    mark_velocity: np.ndarray
+    mark_time: np.ndarray
+    last_box: np.ndarray
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)  # the hot path: rows only, see check()
+        for name in _TRACK_FIELDS:
+            if len(getattr(self, name)) != n:
+                raise UserError(f"TrackTable.{name}: expected {n} rows, found {len(getattr(self, name))}")
+
+    def check(self) -> None:
+        """Refuse fields of another shape or kind (for tables from outside)."""
+        for name, (tail, kind) in _TRACK_FIELDS.items():
+            value, want = getattr(self, name), (len(self.ids), *tail)
+            fits = value.ndim == len(want) and all(w is None or w == g for w, g in zip(want, value.shape, strict=True))
+            if not fits or value.dtype.kind != kind:
+                raise UserError(f"TrackTable.{name}: expected {want} of kind {kind}, found {value.shape} {value.dtype}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, rows: Any) -> TrackTable:
+        """Rows chosen by an integer or boolean array."""
+        return TrackTable(**{name: getattr(self, name)[rows] for name in _TRACK_FIELDS})
+
+    def joined(self, other: TrackTable) -> TrackTable:
+        """These rows and those of another table."""
+        return TrackTable(
+            **{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in _TRACK_FIELDS}
+        )
+
+    @classmethod
+    def empty(cls, filters: int) -> TrackTable:
+        """No tracks, with a bank of so many filters."""
+        sizes = {name: (0, *(filters if t is None else t for t in tail)) for name, (tail, _) in _TRACK_FIELDS.items()}
+        kinds = {"i": np.int64, "f": np.float64}
+        return cls(**{name: np.zeros(sizes[name], dtype=kinds[kind]) for name, (_, kind) in _TRACK_FIELDS.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class TrackerState(Equal):
+    """Everything that a sequence carries from frame to frame.
+
+    Args:
+        next_frame: Index of the next frame.
+        timestamp: Seconds of the last frame, NaN before the first.
+        step: Seconds between the last two frames, NaN before the second.
+        next_id: The identity that the next confirmed track gets.
+        tracks: The live tracks.
+        filter_errors: (G,) sum of the prediction errors of each filter of the bank, in heights.
+        spread: (2,) sum and number of the normalised squared innovations of the chosen filter.
+        score_memory: (K, 2) past detection scores and whether each was found again in the next frame.
+        last_boxes: (M, 4) boxes of the last frame, waiting to be found again.
+        last_scores: (M,) their raw scores.
+        background: (h, w) uint8 small grey image of the last frame, (0, 0) where there was none.
+    """
+
+    next_frame: int
+    timestamp: float
+    step: float
+    next_id: int
+    tracks: TrackTable
+    filter_errors: np.ndarray
+    spread: np.ndarray
+    score_memory: np.ndarray
+    last_boxes: np.ndarray
+    last_scores: np.ndarray
+    background: np.ndarray
+
+    _ARRAYS: ClassVar[tuple[str, ...]] = (
+        "filter_errors",
+        "spread",
+        "score_memory",
+        "last_boxes",
+        "last_scores",
+        "background",
+    )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TrackerState):
+            return NotImplemented
+        return all(
+            same_value(np.asarray(a), np.asarray(b))
+            for a, b in zip(self._flat().values(), other._flat().values(), strict=True)
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the state as safetensors; going on from it gives the same bytes as never having stopped."""
+        from safetensors.numpy import save_file
+
+        save_file({k: np.ascontiguousarray(v) for k, v in self._flat().items()}, str(path), {"format": _STATE_FORMAT})
+
+    @classmethod
+    def load(cls, path: str | Path) -> TrackerState:
+        """Read a state that :meth:`save` wrote.
+
+        Raises:
+            UserError: The file is missing, damaged or of another version.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="numpy") as file:
+                if (file.metadata() or {}).get("format") != _STATE_FORMAT:
+                    raise UserError(f"{path}: expected a tracker state ({_STATE_FORMAT})")
+                values = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            tracks = TrackTable(**{name: values[f"tracks.{name}"] for name in _TRACK_FIELDS})
+            (next_frame, next_id), (timestamp, step) = values["counters"].tolist(), values["times"].tolist()
+            arrays = {name: values[name] for name in cls._ARRAYS}
+            tracks.check()
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file") from None
+        except (SafetensorError, KeyError, OSError) as wrong:
+            raise UserError(f"{path}: expected a tracker state, {wrong}") from None
+        return cls(int(next_frame), timestamp, step, int(next_id), tracks, **arrays)
+
+    def _flat(self) -> dict[str, np.ndarray]:
+        return {
+            "counters": np.array([self.next_frame, self.next_id], dtype=np.int64),
+            "times": np.array([self.timestamp, self.step], dtype=np.float64),
+            **{f"tracks.{name}": getattr(self.tracks, name) for name in _TRACK_FIELDS},
+            **{name: getattr(self, name) for name in self._ARRAYS},
+        }
+
+
+_STATE_FORMAT = "scenegraph-track tracker state 1"
