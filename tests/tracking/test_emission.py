@@ -102,10 +102,6 @@ def test_predicted_chance_is_lower_where_nothing_stands_in_front() -> None:
     assert chance("predicted") > chance("predicted", in_front=0.0, overlap=0.0)
 
 
-def test_predicted_chance_trusts_what_was_seen_often() -> None:
-    assert chance("predicted") > chance("predicted", hits=np.log1p(2), age=np.log1p(0.3), hit_rate=0.3, score=0.4)
-
-
 def test_link_chance_falls_with_every_kind_of_distance() -> None:
     near = chance("link")
     assert near > 0.5

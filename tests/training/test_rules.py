@@ -98,3 +98,16 @@ def test_owners_are_one_to_one_above_half_overlap() -> None:
     truth = np.array([[100, 0, 110, 10], [1, 0, 11, 10.0], [56, 0, 66, 10]])
     assert rules._owners(boxes, truth).tolist() == [-1, 1, -1]
     assert rules._owners(boxes, truth[:0]).tolist() == [-1] * 3 and len(rules._owners(boxes[:0], truth)) == 0
+
+
+def test_shipped_rules_beat_the_base_rate_on_held_out_streams() -> None:
+    # Streams of the test split: other seeds, wider ranges and kinds that were never trained on.
+    pools: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in RULES}
+    for preset in ("street", "crowd", "sports", "dance", "moving_camera", "long_occlusion"):
+        for name, pair in rules.samples_of(simulate(preset, 3, "test", frames=120), SETTINGS, True).items():
+            pools[name].append(pair)
+    for name, pairs in pools.items():
+        features, outcome = (np.concatenate(part) for part in zip(*pairs, strict=True))
+        figures = rules.quality(load_rules()[name], features, outcome, 0.5)
+        assert figures["samples"] > 100
+        assert figures["log_loss"] < 0.95 * figures["log_loss_of_base_rate"], (name, figures)
