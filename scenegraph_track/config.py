@@ -6,12 +6,15 @@ import difflib
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from scenegraph_track.errors import UserError
+from scenegraph_track.files import read_text
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class _Settings(BaseModel):
@@ -123,28 +126,49 @@ def load_config(name: str | Path = "reference", overrides: Iterable[str] = ()) -
         near = difflib.get_close_matches(str(name), named, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UserError(f"{name}: neither a named configuration ({', '.join(named)}) nor a YAML file{hint}")
+    return parse_config(read_settings(path, overrides), source=str(path))
+
+
+def read_settings(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The mapping that a YAML file holds, with ``key.of.setting=value`` put into it; not validated yet."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as wrong:
+        values = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as wrong:
         raise UserError(f"{path}: expected YAML, {' '.join(str(wrong).split())}") from None
+    values = {} if values is None else values
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected a mapping of settings, found {type(values).__name__}")
     for override in overrides:
         key, sign, text = override.partition("=")
         if not sign:
             raise UserError(f"--set {override}: expected key=value")
-        put_setting(values, key.strip(), text, override)
-    return parse_config(values, source=str(path))
+        _put(values, key.strip(), text, override)
+    return values
 
 
 def parse_config(values: dict[str, Any], source: str = "configuration") -> Config:
     """Validate settings; errors name the key, what was expected and what was found."""
-    refuse_unknown(values, Config, source, "")
+    return validated(Config, values, source)
+
+
+def validated(model: type[Model], values: dict[str, Any], source: str, prefix: str = "") -> Model:
+    """Settings of one kind from plain values.
+
+    Args:
+        model: The kind.
+        values: As read from YAML.
+        source: Where they come from, for messages.
+        prefix: What stands before their keys there, for messages.
+
+    Raises:
+        UserError: An unknown key (with the nearest known one), or a bad value (with what was expected).
+    """
+    _refuse_unknown(values, model, source, prefix)
     try:
-        return Config.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as wrong:
         first = wrong.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = prefix + ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(f"{source}: {key}: {message[0].lower()}{message[1:]} (found {first['input']!r})") from None
 
@@ -154,8 +178,7 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(), sort_keys=False)
 
 
-def put_setting(values: dict[str, Any], key: str, text: str, override: str) -> None:
-    """Put one ``--set key=value`` into nested settings; ``text`` is YAML, ``override`` what the user wrote."""
+def _put(values: dict[str, Any], key: str, text: str, override: str) -> None:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -168,8 +191,7 @@ def put_setting(values: dict[str, Any], key: str, text: str, override: str) -> N
     values[last] = value
 
 
-def refuse_unknown(values: dict[str, Any], model: type[BaseModel], source: str, prefix: str) -> None:
-    """Refuse keys that ``model`` and its groups do not have, with the nearest one that they do."""
+def _refuse_unknown(values: dict[str, Any], model: type[BaseModel], source: str, prefix: str) -> None:
     for key, value in values.items():
         known = model.model_fields
         if key not in known:
@@ -178,4 +200,4 @@ def refuse_unknown(values: dict[str, Any], model: type[BaseModel], source: str, 
             raise UserError(f"{source}: unknown setting {prefix}{key}{hint}")
         inner = known[key].annotation
         if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, BaseModel):
-            refuse_unknown(value, inner, source, f"{prefix}{key}.")
+            _refuse_unknown(value, inner, source, f"{prefix}{key}.")

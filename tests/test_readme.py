@@ -12,8 +12,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 README = Path(__file__).resolve().parents[1] / "README.md"
 LEFT_OUT = re.compile(r"(pip3?|uv|python -m pip|pre-commit|git|pytest|cd|source|\.)(\s|$)")
 
@@ -37,7 +35,6 @@ def test_commands_are_found() -> None:
     assert commands(text) == ["scenegraph-track demo", "track a    --out b"]
 
 
-@pytest.mark.skipif(not README.is_file(), reason="there is no README beside the tests")
 def test_commands_run(tmp_path: Path) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for command in commands(README.read_text(encoding="utf-8")):
@@ -47,7 +44,6 @@ def test_commands_run(tmp_path: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.skipif(not README.is_file(), reason="there is no README beside the tests")
 def test_python_runs(tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert blocks

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from scenegraph_track.config import named_configs, put_setting, refuse_unknown
+from scenegraph_track.config import named_configs, read_settings, validated
 from scenegraph_track.errors import UserError
-from scenegraph_track.files import read_text
 from scenegraph_track.training.stage import Stage, find_stage
 
 FREE = frozenset({"devices", "nodes", "accelerator", "log_every", "checkpoint_every", "keep_last"})
@@ -110,18 +109,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         UserError: No such recipe or stage, a key that does not exist (with the nearest one), or a bad value.
     """
     path = named_recipes().get(str(name)) or Path(name)
-    try:
-        values = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as wrong:
-        raise UserError(f"{path}: expected YAML, {' '.join(str(wrong).split())}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected a mapping of settings, found {type(values).__name__}")
-    for override in overrides:
-        key, sign, text = override.partition("=")
-        if not sign:
-            raise UserError(f"--set {override}: expected key=value")
-        put_setting(values, key.strip(), text, override)
-    return parse_recipe(values, source=str(path))
+    return parse_recipe(read_settings(path, overrides), source=str(path))
 
 
 def parse_recipe(values: dict[str, Any], source: str = "recipe") -> Recipe:
@@ -132,8 +120,8 @@ def parse_recipe(values: dict[str, Any], source: str = "recipe") -> Recipe:
         raise UserError(f"{source}: stage: expected the name of a stage (found {stage!r})")
     if not isinstance(train, dict):
         raise UserError(f"{source}: train: expected a mapping of settings (found {train!r})")
-    own = _validated(find_stage(stage).Settings, sections, source, "")
-    return Recipe(stage, own, _validated(TrainSettings, train, source, "train."))
+    own = validated(find_stage(stage).Settings, sections, source)
+    return Recipe(stage, own, validated(TrainSettings, train, source, "train."))
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
@@ -146,14 +134,3 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
         elif before != now and not (prefix == "train." and key in FREE):
             found.append(name)
     return found
-
-
-def _validated(model: type[BaseModel], values: dict[str, Any], source: str, prefix: str) -> Any:
-    refuse_unknown(values, model, source, prefix)
-    try:
-        return model.model_validate(values)
-    except ValidationError as wrong:
-        first = wrong.errors(include_url=False)[0]
-        key = prefix + ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{source}: {key}: {message[0].lower()}{message[1:]} (found {first['input']!r})") from None
