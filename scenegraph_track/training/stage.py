@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from scenegraph_track.errors import UserError
 
-STAGES: dict[str, str] = {}
+STAGES: dict[str, str] = {
+    "flow": "scenegraph_track.training.flow:FlowStage",
+}
 """Stages by name, each as ``module:class``; imported when asked for."""
 
 

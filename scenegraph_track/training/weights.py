@@ -1,4 +1,4 @@
-"""Weights as safetensors: written with the story of their training, loaded strictly, never unpickled."""
+"""Weights as safetensors, written with the story of their training; read by `geometry.weights`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from geometry.errors import GeometryError
+from geometry.weights import load_weights as load_strictly
+from geometry.weights import read_metadata as read_strictly
 from scenegraph_track.errors import UserError
 from scenegraph_track.files import atomic_write, same_bytes
 
@@ -31,69 +33,16 @@ def save_weights(path: str | Path, weights: dict[str, Tensor], metadata: dict[st
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """What a weights file says about itself: recipe, seed, step, version, commit, held-out figures.
-
-    Raises:
-        UserError: The file is missing or no safetensors file.
-    """
-    with _opened(path) as file:
-        texts = file.metadata() or {}
-    return {key: _value(text) for key, text in texts.items()}
+    """As `geometry.weights.read_metadata`, with a UserError where it fails."""
+    try:
+        return read_strictly(path)
+    except GeometryError as error:
+        raise UserError(str(error)) from None
 
 
 def load_weights(module: nn.Module, path: str | Path, part: str | None = None) -> dict[str, Any]:
-    """Load weights into a module where every name and shape fits, else load nothing.
-
-    Args:
-        module: What receives the weights.
-        path: A ``.safetensors`` file.
-        part: Only the weights of this module of the file (``"depth"`` takes ``depth.*``); None: all.
-
-    Returns:
-        The metadata of the file.
-
-    Raises:
-        UserError: The file is missing or no safetensors file, or names are missing, unexpected or of another shape.
-    """
-    prefix = "" if part is None else f"{part}."
-    wanted = module.state_dict()
-    with _opened(path) as file:
-        found = {name.removeprefix(prefix): name for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
-        shapes = {name: tuple(file.get_slice(full).get_shape()) for name, full in found.items()}
-        missing = [name for name in wanted if name not in found]
-        unexpected = [name for name in found if name not in wanted]
-        reshaped = [
-            f"{name} is {shapes[name]}, not {tuple(value.shape)}"
-            for name, value in wanted.items()
-            if name in found and shapes[name] != tuple(value.shape)
-        ]
-        listed = (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
-        wrong = [f"{len(names)} {what} ({_some(names)})" for what, names in listed if names]
-        if wrong:
-            of = "" if part is None else f" of {part}"
-            raise UserError(f"{path}: the weights{of} do not fit {type(module).__name__}: {'; '.join(wrong)}")
-        module.load_state_dict({name: file.get_tensor(full) for name, full in found.items()})
-        texts = file.metadata() or {}
-    return {key: _value(text) for key, text in texts.items()}
-
-
-def _opened(path: str | Path) -> Any:
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file of weights")
+    """As `geometry.weights.load_weights`, with a UserError where it fails."""
     try:
-        return safe_open(path, framework="pt", device="cpu")
-    except (SafetensorError, OSError) as wrong:
-        raise UserError(f"{path}: expected a safetensors file ({' '.join(str(wrong).split())})") from None
-
-
-def _some(names: list[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (f", and {len(names) - most} more" if len(names) > most else "")
-
-
-def _value(text: str) -> Any:
-    if not (text.startswith(("{", "[")) or (text.isdecimal() and len(text) < 19)):
-        return text  # a commit's name may look like a number
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+        return load_strictly(module, path, part)
+    except GeometryError as error:
+        raise UserError(str(error)) from None

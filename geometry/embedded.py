@@ -1,0 +1,94 @@
+"""The trained networks that ship with the package, or others of the same shape from a file, ready to use.
+
+Each takes and gives plain tensors, on the device of its input, without gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from geometry.depth_net import DepthNet
+from geometry.flow_net import FlowNet
+from geometry.pose_net import PoseNet
+from geometry.weights import embedded_weights, load_weights, read_metadata
+
+DepthEstimator = Callable[[Tensor, Tensor], Tensor]
+"""Depth (B, 1, H, W) along z of images (B, 3, H, W) in [0, 1] and intrinsics (B, 3, 3)."""
+
+
+class LearnedFlow:
+    """A `FlowNet` as a flow estimator.
+
+    Args:
+        net: In evaluation mode.
+    """
+
+    def __init__(self, net: FlowNet) -> None:
+        self.net = net.eval()
+
+    @torch.no_grad()
+    def __call__(self, image_a: Tensor, image_b: Tensor) -> Tensor:
+        """Flow (2, H, W) from a to b, RGB images (3, H, W) in [0, 1] or uint8."""
+        return self.net(_floating(image_a)[None], _floating(image_b)[None])[0][0]
+
+    @torch.no_grad()
+    def both_ways(self, image_a: Tensor, image_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Flow from a to b and from b to a, for little more than the price of one."""
+        forward, backward = self.net.both_ways(_floating(image_a)[None], _floating(image_b)[None])
+        return forward[0], backward[0]
+
+
+def _floating(image: Tensor) -> Tensor:
+    return image.float() / 255 if image.dtype == torch.uint8 else image.float()
+
+
+def _loaded(module: nn.Module, name: str, path: str | Path | None) -> nn.Module:
+    load_weights(module, embedded_weights(name) if path is None else path, name)
+    return module.eval().requires_grad_(False)
+
+
+def flow_net(path: str | Path | None = None) -> FlowNet:
+    """The trained flow network; ``path``: other weights of it.
+
+    Raises:
+        GeometryError: The weights do not fit, or the file is missing.
+    """
+    return _loaded(FlowNet(), "flow", path)
+
+
+def flow_estimator(path: str | Path | None = None) -> LearnedFlow:
+    """The trained flow network for `optical_flow` and `video_depth`."""
+    return LearnedFlow(flow_net(path))
+
+
+def depth_net(path: str | Path | None = None) -> DepthNet:
+    """The trained depth network, built as its weights file says; ``path``: other weights."""
+    file = embedded_weights("depth") if path is None else path
+    return _loaded(DepthNet(**_settings(file, "depth_net")), "depth", file)
+
+
+def depth_estimator(path: str | Path | None = None) -> DepthEstimator:
+    """The trained depth network as a function of images and intrinsics."""
+    net = depth_net(path)
+
+    def estimate(image: Tensor, intrinsics: Tensor) -> Tensor:
+        with torch.no_grad():
+            return net.depth(image, intrinsics)
+
+    return estimate
+
+
+def pose_net(path: str | Path | None = None) -> PoseNet:
+    """The trained pose network, built as its weights file says; ``path``: other weights."""
+    file = embedded_weights("pose") if path is None else path
+    return _loaded(PoseNet(**_settings(file, "pose_net")), "pose", file)
+
+
+def _settings(path: str | Path, section: str) -> dict:
+    """Arguments of the network from the recipe in a weights file."""
+    recipe = read_metadata(path).get("recipe", {})
+    return recipe.get(section, {}) if isinstance(recipe, dict) else {}
