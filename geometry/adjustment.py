@@ -101,9 +101,10 @@ def adjust(
         by_w = views.by_inverse_depth(points, translation)
         by_pose = views.by_pose(points, w)
         weighted = by_pose * weight[..., None, None]
-        own = np.einsum("kpai,kpaj->kij", weighted, by_pose)
-        slope = np.einsum("kpai,kpa->ki", weighted, residual).ravel()
-        cross = np.einsum("kpai,kpa->pki", weighted, by_w).reshape(len(w), -1)
+        turned = weighted.reshape(count, -1, 6).transpose(0, 2, 1)
+        own = turned @ by_pose.reshape(count, -1, 6)
+        slope = (turned @ residual.reshape(count, -1, 1)).ravel()
+        cross = (weighted * by_w[..., None]).sum(2).transpose(1, 0, 2).reshape(len(w), -1)
         slope_w = (weight[..., None] * by_w * residual).sum((0, 2))
         own_w = (weight[..., None] * by_w**2).sum((0, 2)) * (1 + damping) + hold
         full = np.zeros((6 * count, 6 * count))

@@ -5,20 +5,16 @@ Each takes and gives plain tensors, on the device of its input, without gradient
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from geometry.depth_net import DepthNet
+from geometry.flow import dis_flow
 from geometry.flow_net import FlowNet
 from geometry.pose_net import PoseNet
 from geometry.weights import embedded_weights, load_weights, read_metadata
-
-DepthEstimator = Callable[[Tensor, Tensor], Tensor]
-"""Depth (B, 1, H, W) along z of images (B, 3, H, W) in [0, 1] and intrinsics (B, 3, 3)."""
-
 
 class LearnedFlow:
     """A `FlowNet` as a flow estimator.
@@ -30,16 +26,39 @@ class LearnedFlow:
     def __init__(self, net: FlowNet) -> None:
         self.net = net.eval()
 
-    @torch.no_grad()
     def __call__(self, image_a: Tensor, image_b: Tensor) -> Tensor:
         """Flow (2, H, W) from a to b, RGB images (3, H, W) in [0, 1] or uint8."""
-        return self.net(_floating(image_a)[None], _floating(image_b)[None])[0][0]
+        return self.both_ways(image_a, image_b)[0]
 
     @torch.no_grad()
     def both_ways(self, image_a: Tensor, image_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Flow from a to b and from b to a, for little more than the price of one."""
-        forward, backward = self.net.both_ways(_floating(image_a)[None], _floating(image_b)[None])
-        return forward[0], backward[0]
+        """Flow from a to b and from b to a."""
+        start = torch.stack([dis_flow(image_a, image_b), dis_flow(image_b, image_a)])
+        there = torch.stack([_floating(image_a), _floating(image_b)])
+        forward, backward = self.net(there, there.flip(0), start)[0]
+        return forward, backward
+
+
+class LearnedDepth:
+    """A `DepthNet` as a depth estimator that can also complete depth.
+
+    Args:
+        net: In evaluation mode.
+    """
+
+    def __init__(self, net: DepthNet) -> None:
+        self.net = net.eval()
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor, intrinsics: Tensor) -> Tensor:
+        """Depth (B, 1, H, W) of images (B, 3, H, W) in [0, 1] with intrinsics (B, 3, 3)."""
+        return self.net.depth(image, intrinsics)
+
+    @torch.no_grad()
+    def complete(self, image: Tensor, intrinsics: Tensor, depth: Tensor, confidence: Tensor) -> Tensor:
+        """The same, knowing depth (B, 1, H, W), 0 where unknown, with a confidence (B, 1, H, W)."""
+        known = torch.cat([depth, confidence], 1) if self.net.completes else None
+        return self.net.depth(image, intrinsics, known)
 
 
 def _floating(image: Tensor) -> Tensor:
@@ -71,15 +90,9 @@ def depth_net(path: str | Path | None = None) -> DepthNet:
     return _loaded(DepthNet(**_settings(file, "depth_net")), "depth", file)
 
 
-def depth_estimator(path: str | Path | None = None) -> DepthEstimator:
+def depth_estimator(path: str | Path | None = None) -> LearnedDepth:
     """The trained depth network as a function of images and intrinsics."""
-    net = depth_net(path)
-
-    def estimate(image: Tensor, intrinsics: Tensor) -> Tensor:
-        with torch.no_grad():
-            return net.depth(image, intrinsics)
-
-    return estimate
+    return LearnedDepth(depth_net(path))
 
 
 def pose_net(path: str | Path | None = None) -> PoseNet:

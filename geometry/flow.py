@@ -1,8 +1,9 @@
-"""Optical flow behind one interface: OpenCV's DIS today, any network that fits `FlowEstimator` tomorrow."""
+"""Optical flow behind one interface: OpenCV's DIS, the network that ships, or any other `FlowEstimator`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,13 +13,17 @@ from torch import Tensor
 from geometry.camera import pixel_grid, sample
 from geometry.errors import GeometryError
 
-METHODS = ("dis_fast", "dis_fine")
-"""DIS at its fast preset; DIS down to the finest scale with small, dense patches (several times slower, half the error
-on moving objects)."""
+METHODS = ("dis_fast", "dis_sparse", "dis_fine", "embedded")
+"""DIS at its fast preset; down to the finest scale with large, sparse patches; the same with small, dense patches
+(several times slower, less error on moving objects); the network that ships with the package, which corrects
+``dis_sparse``."""
 
 
 class FlowEstimator(Protocol):
-    """Anything that finds flow, such as a learned network."""
+    """Anything that finds flow, such as a learned network.
+
+    One with a method ``both_ways(image_a, image_b)`` is asked for the flow there and back at once.
+    """
 
     def __call__(self, image_a: Tensor, image_b: Tensor) -> Tensor:
         """Flow (2, H, W) float32 in pixels, b minus a at the pixels of a, for RGB images (3, H, W) in [0, 1]."""
@@ -56,19 +61,38 @@ def _dis(method: str) -> Any:
     import cv2
 
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    if method == "dis_fine":
+    if method != "dis_fast":
+        patch, stride, iterations = (5, 2, 10) if method == "dis_fine" else (8, 4, 2)
         dis.setFinestScale(0)
-        dis.setPatchSize(5)
-        dis.setPatchStride(2)
-        dis.setVariationalRefinementIterations(10)
+        dis.setPatchSize(patch)
+        dis.setPatchStride(stride)
+        dis.setVariationalRefinementIterations(iterations)
     return dis
 
 
-def _estimate(image_a: Tensor, image_b: Tensor, method: str | FlowEstimator) -> Tensor:
-    if not isinstance(method, str):
-        return method(image_a, image_b).float()
+def dis_flow(image_a: Tensor, image_b: Tensor, method: str = "dis_sparse") -> Tensor:
+    """Flow (2, H, W) from a to b by OpenCV's DIS (Kroeger et al., 2016), see `optical_flow`."""
     flow = _dis(method).calc(_gray(image_a), _gray(image_b), None)
     return torch.from_numpy(np.ascontiguousarray(flow.transpose(2, 0, 1))).to(image_a.device)
+
+
+@cache
+def _embedded() -> FlowEstimator:
+    from geometry.embedded import flow_estimator
+
+    return flow_estimator()
+
+
+def _both_ways(image_a: Tensor, image_b: Tensor, method: str | FlowEstimator) -> tuple[Tensor, Tensor]:
+    """Flow from a to b and from b to a."""
+    if isinstance(method, str) and method != "embedded":
+        return dis_flow(image_a, image_b, method), dis_flow(image_b, image_a, method)
+    estimator = _embedded() if isinstance(method, str) else method
+    if hasattr(estimator, "both_ways"):
+        there, back = estimator.both_ways(image_a, image_b)
+    else:
+        there, back = estimator(image_a, image_b), estimator(image_b, image_a)
+    return there.float(), back.float()
 
 
 def consistency(
@@ -115,5 +139,5 @@ def optical_flow(image_a: Tensor, image_b: Tensor, method: str | FlowEstimator =
     if image_a.shape != image_b.shape or image_a.ndim != 3 or min(image_a.shape[1:]) < 16:
         shapes = f"{tuple(image_a.shape)} and {tuple(image_b.shape)}"
         raise GeometryError(f"expected two images (3, H, W) of one size of at least 16 x 16 pixels, found {shapes}")
-    forward, backward = _estimate(image_a, image_b, method), _estimate(image_b, image_a, method)
+    forward, backward = _both_ways(image_a, image_b, method)
     return OpticalFlow(forward, *consistency(forward, backward))

@@ -34,7 +34,7 @@ MIN_SIZE = 16
 """Smallest side of an image in pixels."""
 
 _SAMPLES, _PAIRS, _ROUNDS, _TUKEY = 2000, 500, 20, 4.685
-_UNUSED_WEIGHTS = re.compile(r"neck\.fusion_stage\.layers\.0\.residual_layer1\.")
+_UNUSED_WEIGHTS = re.compile(r"neck\.fusion_stage\.layers\.0\.residual_layer1\.|.*\.mask_token$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,7 +299,7 @@ class PretrainedDepth:
         return depth[..., top : top + height, left : left + width].float(), focal
 
     def _padding(self, height: int, width: int) -> tuple[int, int, tuple[int, int]]:
-        """What DPT on DINOv2 adds at the left and the top, and the size with it; its library leaves it in the answer."""
+        """Pixels that the processor of DPT on DINOv2 adds left and above and never cuts off, and the size with them."""
         processor = self._processor
         divisor = getattr(processor, "size_divisor", None) if getattr(processor, "do_pad", False) else None
         if divisor is None or processor.do_resize:

@@ -95,10 +95,29 @@ class TrackerSettings(_Settings):
     offline: OfflineSettings = OfflineSettings()
 
 
+class GeometrySettings(_Settings):
+    """Depth and camera motion besides what the frames of a caller bring; by default nothing is read or looked for."""
+
+    measured: bool = Field(False, description="use depth and poses that lie beside the images (see ``data.measured``)")
+    flow: Literal["none", "dis_fast", "dis_fine", "embedded"] = Field(
+        "none",
+        description="optical flow to find from what is not measured (see ``geometry.video``), or none",
+    )
+    depth: str = Field("none", description="network that guesses depth: none, embedded, a hub id or a folder")
+    working_size: int = Field(192, ge=32, description="images are reduced to this longer side, pixels")
+
+    @model_validator(mode="after")
+    def _complete(self) -> GeometrySettings:
+        if self.depth != "none" and self.flow == "none":
+            raise ValueError(f"expected a flow (dis_fast, dis_fine, embedded) with depth {self.depth}, found none")
+        return self
+
+
 class Config(_Settings):
     """Everything that one run depends on besides its input."""
 
     tracker: TrackerSettings = TrackerSettings()
+    geometry: GeometrySettings = GeometrySettings()
 
 
 def named_configs() -> dict[str, Path]:

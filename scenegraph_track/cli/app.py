@@ -8,13 +8,23 @@ from typing import Annotated
 
 import typer
 
-from scenegraph_track.cli.console import USAGE, BadUsage, Failed, complain, listen_to_logs, say, sentence
+from scenegraph_track.cli.console import (
+    USAGE,
+    BadUsage,
+    Failed,
+    Interrupted,
+    complain,
+    for_people,
+    listen_to_logs,
+    say,
+    sentence,
+)
 from scenegraph_track.cli.demo import demo
 from scenegraph_track.cli.eval import app as eval_app
 from scenegraph_track.cli.info import info
 from scenegraph_track.cli.synth import synth
 from scenegraph_track.cli.track import track
-from scenegraph_track.errors import UserError
+from scenegraph_track.cli.train import TrainCommand, train
 from scenegraph_track.version import __version__
 
 INTERRUPTED = 130
@@ -34,6 +44,7 @@ app.command()(track)
 app.add_typer(eval_app, name="eval")
 app.command()(demo)
 app.command()(synth)
+app.command(cls=TrainCommand)(train)
 app.command()(info)
 
 
@@ -61,13 +72,17 @@ def run(arguments: list[str]) -> int:
         code = command.main(arguments or ["--help"], prog_name="scenegraph-track", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except (UserError, OSError, _UsageError) as error:
-        if os.environ.get(DEBUG, "0") not in ("", "0"):
+    except Failed:
+        return 1
+    except Interrupted as stopped:
+        complain(str(stopped))
+        return INTERRUPTED
+    except Exception as error:
+        known = isinstance(error, _UsageError) or for_people(error)
+        if not known or os.environ.get(DEBUG, "0") not in ("", "0"):
             raise
         complain(error.format_message() if isinstance(error, _UsageError) else sentence(error))
         return USAGE if isinstance(error, BadUsage | _UsageError) else 1
-    except Failed:
-        return 1
     if code == INTERRUPTED:
         complain("interrupted; what is finished is whole, and the same command goes on from there")
     return code if isinstance(code, int) else 0

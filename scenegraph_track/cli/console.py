@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,10 @@ class BadUsage(UserError):
 
 class Failed(Exception):
     """The command has said what went wrong already."""
+
+
+class Interrupted(Exception):
+    """The command was asked to stop, and has done so in good order; its text says how to go on."""
 
 
 def out() -> Console:
@@ -49,6 +54,14 @@ def complain(text: str) -> None:
     console.print(" ".join(text.split()), markup=False)
 
 
+def for_people(error: Exception) -> bool:
+    """Whether an error is written for the person who reads it."""
+    geometry = sys.modules.get("geometry.errors")  # which would load torch; not loaded, it has raised nothing
+    return isinstance(error, (UserError, OSError)) or (
+        geometry is not None and isinstance(error, geometry.GeometryError)
+    )
+
+
 def sentence(error: Exception) -> str:
     """What an error says to a person; the operating system's errors without their numbers."""
     if isinstance(error, OSError) and error.strerror:
@@ -63,7 +76,9 @@ def usage() -> Iterator[None]:
         yield
     except FormatError:
         raise
-    except UserError as error:
+    except ValueError as error:
+        if not for_people(error):
+            raise
         raise BadUsage(str(error)) from error
 
 

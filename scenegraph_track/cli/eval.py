@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from scenegraph_track.cli import eval_geometry
 from scenegraph_track.cli.console import out, usage
 from scenegraph_track.errors import UserError
 
@@ -41,6 +42,10 @@ app = typer.Typer(
 
 @app.callback()
 def _eval() -> None: ...
+
+
+for command in (eval_geometry.flow, eval_geometry.depth, eval_geometry.pose):
+    app.command()(command)
 
 
 @app.command()

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from scenegraph_track.data import kitti, masks, mot, single
+from scenegraph_track.data.measured import measured_files, read_measured
 from scenegraph_track.data.seqinfo import FRAME_RATE, image_size, read_seqinfo
 from scenegraph_track.errors import UserError
 from scenegraph_track.files import IMAGE_SUFFIXES, absolute, list_images, natural_key
@@ -28,7 +31,7 @@ class Sequence:
 
     Args:
         name: Unique among the sequences of one call; names result files.
-        kind: "mot", "kitti", "single", "masks" (DAVIS, YouTube-VOS), "images", "video" or "webcam".
+        kind: "mot", "kitti", "single", "masks" (DAVIS, YouTube-VOS), "rgbd", "images", "video" or "webcam".
         path: The folder or file; for a webcam its number as a path.
         frame_rate: Frames per second.
         frame_rate_known: False where the rate is only assumed (30), or the video itself knows better.
@@ -38,6 +41,7 @@ class Sequence:
         video: The video file, or the number of the webcam, or None.
         detections: A file of detections in MOTChallenge or KITTI format, or None.
         truth: The file of the ground truth (a folder for masks), or None.
+        measured: The folder of measured depth and poses (see ``data.measured``), or None.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Sequence:
     video: Path | int | None = None
     detections: Path | None = None
     truth: Path | None = None
+    measured: Path | None = None
 
     def read_detections(self) -> mot.DetectionFile:
         """The detections that belong to the sequence.
@@ -85,8 +90,9 @@ def find_sequences(source: str | Path) -> list[Sequence]:
     """Find the sequences at a path.
 
     Args:
-        source: A sequence folder (MOTChallenge, KITTI, DAVIS, single-object benchmarks, or only images), a folder of
-            such folders or of videos (a split), a glob, a video or image file, or the number of a webcam.
+        source: A sequence folder (MOTChallenge, KITTI, DAVIS, single-object benchmarks, a recording of an RGB-D camera,
+            or only images), a folder of such folders or of videos (a split), a glob, a video or image file, or the
+            number of a webcam.
 
     Returns:
         At least one sequence, naturally sorted by name; names are unique.
@@ -155,6 +161,8 @@ def override_detections(sequences: list[Sequence], path: str | Path) -> list[Seq
 
 def _from_folder(folder: Path) -> list[Sequence]:
     """The folder itself as one sequence (or the several targets or views that share it)."""
+    if rgbd := _rgbd(folder):
+        return [rgbd]
     if any((folder / part).exists() for part in ("det/det.txt", "gt/gt.txt", "img1", "seqinfo.ini")):
         return [_mot(folder)]
     if annotations := single.find_annotations(folder):
@@ -220,6 +228,26 @@ def _mot(folder: Path) -> Sequence:
         images=images or None,
         detections=detections if detections.is_file() else None,
         truth=truth if truth.is_file() else None,
+        measured=folder if measured_files(folder) else None,
+    )
+
+
+def _rgbd(folder: Path) -> Sequence | None:
+    """A recording of an RGB-D camera: ``rgb_registered`` or ``rgb`` beside ``depth`` and poses."""
+    colour = next((folder / name for name in ("rgb_registered", "rgb") if (folder / name).is_dir()), None)
+    images = list_images(colour) if colour is not None and measured_files(folder) else ()
+    if not images:
+        return None
+    trajectory, detections = read_measured(folder).trajectory, folder / "det" / "det.txt"
+    times = None if trajectory is None or len(trajectory) < 2 else trajectory.timestamps
+    step = 0.0 if times is None else float(np.median(np.diff(times)))
+    return replace(
+        _images(folder.name, folder, images),
+        kind="rgbd",
+        frame_rate=1 / step if step > 0 else FRAME_RATE,
+        frame_rate_known=step > 0,
+        detections=detections if detections.is_file() else None,
+        measured=folder,
     )
 
 

@@ -145,6 +145,31 @@ def rotation_angle(rotation: NDArray) -> NDArray[np.float64]:
     return np.degrees(np.arctan2(sine, np.trace(rotation, axis1=-2, axis2=-1) - 1))
 
 
+def pair_poses(
+    estimate: Trajectory, reference: Trajectory, tolerance: float = 0.02
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Poses (N, 4, 4) of the estimate and of the truth at the same times.
+
+    Args:
+        estimate: Poses ``world_from_camera``.
+        reference: The truth; paired by time where both have timestamps, else frame by frame.
+        tolerance: Seconds within which poses are of one time.
+
+    Raises:
+        UserError: They cannot be paired.
+    """
+    if estimate.timestamps is not None and reference.timestamps is not None:
+        try:
+            in_reference, in_estimate = associate(reference, estimate, tolerance)
+        except GeometryError as error:
+            raise UserError(str(error)) from None
+        return estimate.world_from_camera[in_estimate], reference.world_from_camera[in_reference]
+    if len(estimate) != len(reference):
+        lengths = f"{len(estimate)} and {len(reference)} poses"
+        raise UserError(f"expected trajectories of one length or with timestamps, found {lengths}")
+    return estimate.world_from_camera, reference.world_from_camera
+
+
 def trajectory_figures(
     estimate: Trajectory, reference: Trajectory, scale: bool = True, delta: int = 1, tolerance: float = 0.02
 ) -> TrajectoryFigures:
@@ -152,7 +177,7 @@ def trajectory_figures(
 
     Args:
         estimate: Poses ``world_from_camera``.
-        reference: The truth; poses are paired by time where both have timestamps, else frame by frame.
+        reference: The truth; poses are paired as in `pair_poses`.
         scale: Align by Sim(3), else by SE(3).
         delta: Frames (of the paired ones) between the two ends of a relative motion.
         tolerance: Seconds within which poses are of one time.
@@ -163,18 +188,7 @@ def trajectory_figures(
     Raises:
         UserError: The trajectories cannot be paired or are too short.
     """
-    if estimate.timestamps is not None and reference.timestamps is not None:
-        try:
-            in_reference, in_estimate = associate(reference, estimate, tolerance)
-        except GeometryError as error:
-            raise UserError(str(error)) from None
-        truth, poses = reference.world_from_camera[in_reference], estimate.world_from_camera[in_estimate]
-    elif len(estimate) == len(reference):
-        truth, poses = reference.world_from_camera, estimate.world_from_camera
-    else:
-        raise UserError(
-            f"expected trajectories of one length or with timestamps, found {len(estimate)} and {len(reference)} poses"
-        )
+    poses, truth = pair_poses(estimate, reference, tolerance)
     least = max(3, delta + 1)
     if len(truth) < least or delta < 1:
         raise UserError(f"expected at least {least} common poses and delta >= 1, found {len(truth)} and {delta}")

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from geometry.errors import GeometryError
+from geometry.video import VideoGeometryState
 from scenegraph_track.errors import UserError
 from scenegraph_track.structures.checks import Equal, same_value
 
@@ -30,6 +32,7 @@ _TRACK_FIELDS: dict[str, tuple[tuple[int | None, ...], str]] = {
     "mark_velocity": ((None, 2), "f"),
     "mark_time": ((), "f"),
     "last_box": ((4,), "f"),
+    "depth": ((), "f"),
 }
 
 
@@ -58,6 +61,7 @@ class TrackTable(Equal):
         mark_velocity: (N, G, 2) the velocity then.
         mark_time: (N,) when, NaN where there is no mark.
         last_box: (N, 4) the last matched box, xyxy pixels, moved with the camera since.
+        depth: (N,) last known depth along z of the current camera, moved with it since; NaN where unknown.
 
     Raises:
         UserError: A field has another number of rows.
@@ -80,6 +84,7 @@ class TrackTable(Equal):
     mark_velocity: np.ndarray
     mark_time: np.ndarray
     last_box: np.ndarray
+    depth: np.ndarray
 
     def __post_init__(self) -> None:
         n = len(self.ids)  # the hot path: rows only, see check()
@@ -132,6 +137,9 @@ class TrackerState(Equal):
         last_boxes: (M, 4) boxes of the last frame, waiting to be found again.
         last_scores: (M,) their raw scores.
         background: (h, w) uint8 small grey image of the last frame, (0, 0) where there was none.
+        intrinsics: (3, 3) of the last frame, (0, 0) where its pose is not known.
+        world_from_camera: (4, 4) pose of the last frame, (0, 0) where it is not known.
+        geometry: What `geometry.video` carries where it finds depth and motion, else None.
     """
 
     next_frame: int
@@ -145,6 +153,9 @@ class TrackerState(Equal):
     last_boxes: np.ndarray
     last_scores: np.ndarray
     background: np.ndarray
+    intrinsics: np.ndarray
+    world_from_camera: np.ndarray
+    geometry: VideoGeometryState | None = None
 
     _ARRAYS: ClassVar[tuple[str, ...]] = (
         "filter_errors",
@@ -153,15 +164,15 @@ class TrackerState(Equal):
         "last_boxes",
         "last_scores",
         "background",
+        "intrinsics",
+        "world_from_camera",
     )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, TrackerState):
             return NotImplemented
-        return all(
-            same_value(np.asarray(a), np.asarray(b))
-            for a, b in zip(self._flat().values(), other._flat().values(), strict=True)
-        )
+        mine, theirs = self._flat(), other._flat()
+        return mine.keys() == theirs.keys() and all(same_value(mine[name], theirs[name]) for name in mine)
 
     def save(self, path: str | Path) -> None:
         """Write the state as safetensors; going on from it gives the same bytes as never having stopped."""
@@ -186,12 +197,14 @@ class TrackerState(Equal):
             tracks = TrackTable(**{name: values[f"tracks.{name}"] for name in _TRACK_FIELDS})
             (next_frame, next_id), (timestamp, step) = values["counters"].tolist(), values["times"].tolist()
             arrays = {name: values[name] for name in cls._ARRAYS}
+            video = {k.removeprefix(_GEOMETRY): v for k, v in values.items() if k.startswith(_GEOMETRY)}
+            geometry = VideoGeometryState.from_arrays(video) if video else None
             tracks.check()
         except FileNotFoundError:
             raise UserError(f"{path}: no such file") from None
-        except (SafetensorError, KeyError, OSError) as wrong:
+        except (SafetensorError, KeyError, OSError, GeometryError) as wrong:
             raise UserError(f"{path}: expected a tracker state, {wrong}") from None
-        return cls(int(next_frame), timestamp, step, int(next_id), tracks, **arrays)
+        return cls(int(next_frame), timestamp, step, int(next_id), tracks, **arrays, geometry=geometry)
 
     def _flat(self) -> dict[str, np.ndarray]:
         return {
@@ -199,7 +212,9 @@ class TrackerState(Equal):
             "times": np.array([self.timestamp, self.step], dtype=np.float64),
             **{f"tracks.{name}": getattr(self.tracks, name) for name in _TRACK_FIELDS},
             **{name: getattr(self, name) for name in self._ARRAYS},
+            **({} if self.geometry is None else {_GEOMETRY + k: v for k, v in self.geometry.arrays().items()}),
         }
 
 
-_STATE_FORMAT = "scenegraph-track tracker state 1"
+_STATE_FORMAT = "scenegraph-track tracker state 2"
+_GEOMETRY = "geometry."

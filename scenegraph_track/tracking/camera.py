@@ -42,6 +42,18 @@ def measured_motion(previous: np.ndarray, current: np.ndarray, boxes: np.ndarray
     Returns:
         ``current_from_previous`` (2, 3) in full-size pixels, or None where too little is seen of the background.
     """
+    corners = followed_corners(previous, current, boxes, width)
+    return None if corners is None else similarity_of(corners, previous.shape[1] / width)
+
+
+def followed_corners(
+    previous: np.ndarray, current: np.ndarray, boxes: np.ndarray, width: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Follow corners of the background by sparse optical flow; arguments as of :func:`measured_motion`.
+
+    Returns:
+        Pixels (P, 2) in the previous and in the current small image, or None where there are fewer than 12.
+    """
     import cv2
 
     if previous.size == 0 or previous.shape != current.shape:
@@ -57,10 +69,23 @@ def measured_motion(previous: np.ndarray, current: np.ndarray, boxes: np.ndarray
     found = found.reshape(-1) == 1
     if found.sum() < 12:
         return None
-    matrix, inliers = cv2.estimateAffinePartial2D(
-        corners.reshape(-1, 2)[found], moved.reshape(-1, 2)[found], method=cv2.RANSAC, ransacReprojThreshold=1.5
-    )
-    if matrix is None or inliers.sum() < max(10, 0.3 * found.sum()):
+    return corners.reshape(-1, 2)[found], moved.reshape(-1, 2)[found]
+
+
+def similarity_of(corners: tuple[np.ndarray, np.ndarray], scale: float) -> np.ndarray | None:
+    """The similarity that most corners follow, by RANSAC.
+
+    Args:
+        corners: Of :func:`followed_corners`.
+        scale: Width of the small image over the full width.
+
+    Returns:
+        ``current_from_previous`` (2, 3) in full-size pixels, or None where too few corners agree.
+    """
+    import cv2
+
+    matrix, inliers = cv2.estimateAffinePartial2D(*corners, method=cv2.RANSAC, ransacReprojThreshold=1.5)
+    if matrix is None or inliers.sum() < max(10, 0.3 * len(corners[0])):
         return None
     matrix = np.asarray(matrix, dtype=np.float64)
     matrix[:, 2] /= scale

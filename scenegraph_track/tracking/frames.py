@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from scenegraph_track.data.measured import read_measured
 from scenegraph_track.data.sequences import Sequence
 from scenegraph_track.data.video import BrokenFrame, VideoReader, read_video
 from scenegraph_track.structures import Frame
@@ -18,6 +19,7 @@ class SequenceFrames:
         sequence: The sequence.
         decode: Read its images.
         least: Frames that there are at least (the last that has a detection), where nothing else tells the length.
+        measured: Give frames the measured depth and poses that lie beside them.
 
     Attributes:
         frame_rate: Frames per second.
@@ -29,7 +31,7 @@ class SequenceFrames:
         UserError: The images or the video cannot be read.
     """
 
-    def __init__(self, sequence: Sequence, decode: bool, least: int = 0) -> None:
+    def __init__(self, sequence: Sequence, decode: bool, least: int = 0, measured: bool = False) -> None:
         self.frame_rate, self.length, self.size = sequence.frame_rate, sequence.length, sequence.size
         self._reader: VideoReader | None = None
         if sequence.video is not None:
@@ -43,6 +45,7 @@ class SequenceFrames:
         self._filled = sequence.video is None or not decode  # what a video promises is no more than a guess
         if self.length is None and self._filled:
             self.length = least
+        self._measured = read_measured(sequence.measured) if measured and sequence.measured is not None else None
         self.count = 0
 
     @property
@@ -54,7 +57,7 @@ class SequenceFrames:
         self.count = 0
         for frame in self._frames():
             self.count += 1
-            yield frame
+            yield frame if self._measured is None else self._measured.added_to(frame)
 
     def _frames(self) -> Iterator[Frame]:
         step, index, time = 1 / self.frame_rate, 0, 0.0

@@ -37,6 +37,7 @@ def born_tracks(
         mark_velocity=np.zeros((n, bank, 2)),
         mark_time=np.full(n, np.nan),
         last_box=boxes.astype(np.float64),
+        depth=np.full(n, np.nan),
     )
 
 

@@ -62,6 +62,8 @@ def start_state() -> TrackerState:
         last_boxes=np.zeros((0, 4)),
         last_scores=nothing,
         background=np.zeros((0, 0), dtype=np.uint8),
+        intrinsics=np.zeros((0, 0)),
+        world_from_camera=np.zeros((0, 0)),
     )
 
 
@@ -74,6 +76,7 @@ def associate(
     classes: np.ndarray | None = None,
     current_from_previous: np.ndarray | None = None,
     image_size: tuple[int, int] | None = None,
+    depths: np.ndarray | None = None,
 ) -> tuple[TrackerState, Association]:
     """One step of the reference tracker.
 
@@ -84,8 +87,10 @@ def associate(
         boxes: (M, 4) detections, xyxy pixels.
         scores: (M,) raw scores.
         classes: (M,) integers.
-        current_from_previous: (2, 3) motion of the camera in pixels; None: found by vote of the boxes.
+        current_from_previous: (2, 3) motion of the camera in pixels, or (N, 2, 3) one for each track of the state;
+            None: found by vote of the boxes.
         image_size: (W, H); objects that leave it are forgotten at once.
+        depths: (M,) of the detections, NaN where unknown; None: all unknown.
 
     Returns:
         The next state and what was decided.
@@ -109,6 +114,9 @@ def associate(
     predicted, last_seen = _boxes(tracks, chosen), tracks.seen
     detection, candidates = _matched(tracks, predicted, boxes, classes, high, low, settings)
     tracks, errors, spread = _corrected(tracks, state, settings, detection, boxes, sure, classes, timestamp, chosen)
+    if depths is not None:
+        found = np.where(detection >= 0, depths[detection], np.nan) if len(depths) else np.full(len(tracks), np.nan)
+        tracks = replace(tracks, depth=np.where(np.isfinite(found), found, tracks.depth))
 
     new = (tracks.ids == 0) & (detection >= 0) & (tracks.hits >= settings.life.confirm_hits)
     tracks.ids[new] = state.next_id + np.arange(new.sum())
@@ -123,6 +131,8 @@ def associate(
         if first or settings.life.confirm_hits == 1:
             born.ids[:] = next_id + np.arange(len(born))
             next_id += len(born)
+        if depths is not None:
+            born.depth[:] = depths[births]
         tracks = tracks.joined(born)
         detection = np.concatenate([detection, births])
         predicted = np.concatenate([predicted, boxes[births]])
@@ -180,19 +190,21 @@ def _predicted(tracks: TrackTable, settings: TrackerSettings, dt: float) -> Trac
 
 
 def _moved(tracks: TrackTable, current_from_previous: np.ndarray) -> TrackTable:
-    turn, shift = current_from_previous[:, :2], current_from_previous[:, 2]
-    scale = float(np.sqrt(abs(np.linalg.det(turn))))
-    corners = tracks.last_box.reshape(-1, 2, 2) @ turn.T + shift
+    """Tracks seen by the camera after a motion in pixels, (2, 3) or (N, 2, 3)."""
+    turn = np.swapaxes(current_from_previous[..., :2], -1, -2)
+    shift = current_from_previous[..., None, :, 2]
+    scale = np.sqrt(np.abs(np.linalg.det(current_from_previous[..., :2])))[..., None]
+    corners = tracks.last_box.reshape(-1, 2, 2) @ turn + shift
     return replace(
         tracks,
-        centre=tracks.centre @ turn.T + shift,
-        centre_velocity=tracks.centre_velocity @ turn.T,
-        centre_covariance=tracks.centre_covariance * scale**2,
+        centre=tracks.centre @ turn + shift,
+        centre_velocity=tracks.centre_velocity @ turn,
+        centre_covariance=tracks.centre_covariance * scale[..., None] ** 2,
         size=tracks.size * scale,
         size_velocity=tracks.size_velocity * scale,
         size_covariance=tracks.size_covariance * scale**2,
-        mark=tracks.mark @ turn.T + shift,
-        mark_velocity=tracks.mark_velocity @ turn.T,
+        mark=tracks.mark @ turn + shift,
+        mark_velocity=tracks.mark_velocity @ turn,
         last_box=np.concatenate([corners.min(1), corners.max(1)], axis=1),
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from scenegraph_track.config import Config
+from scenegraph_track.data.measured import measured_files
 from scenegraph_track.data.mot import DetectionFile, write_results
 from scenegraph_track.data.sequences import Sequence
 from scenegraph_track.data.video import BrokenFrame
@@ -102,7 +103,8 @@ def run_sequence(
     outputs = Outputs(Path(folder), sequence.name)
     detections = _detections(sequence, config)
     sees = _sees(sequence, config, options)
-    frames = SequenceFrames(sequence, sees or (options.save_video and _has_images(sequence)), detections.length)
+    decode = sees or (options.save_video and _has_images(sequence))
+    frames = SequenceFrames(sequence, decode, detections.length, sees and config.geometry.measured)
     if frames.length is not None and detections.length > frames.length:
         logger.warning(
             "%s: detections after frame %d, the last of the sequence, are left out", detections.path, frames.length
@@ -140,6 +142,9 @@ def recipe(sequence: Sequence, config: Config, options: RunOptions) -> dict[str,
         files = sequence.images or (Path(str(sequence.video)),)
         listing = "".join(f"{path.name} {path.stat().st_size if path.is_file() else 0}\n" for path in files)
         frames["images"] = hashlib.sha256(listing.encode()).hexdigest()
+        if config.geometry.measured and sequence.measured is not None:
+            sums = "".join(f"{path.name} {_digest(path)}\n" for path in measured_files(sequence.measured))
+            frames["measured"] = hashlib.sha256(sums.encode()).hexdigest()
     values = {
         "version": __version__,
         "configuration": config.model_dump(),
@@ -202,7 +207,8 @@ def _has_images(sequence: Sequence) -> bool:
 
 def _sees(sequence: Sequence, config: Config, options: RunOptions) -> bool:
     """Whether the tracker looks at images."""
-    return options.images and config.tracker.motion.camera and _has_images(sequence)
+    uses = config.tracker.motion.camera or config.geometry.measured or config.geometry.flow != "none"
+    return options.images and uses and _has_images(sequence)
 
 
 def _extent(detections: DetectionFile) -> tuple[int, int]:

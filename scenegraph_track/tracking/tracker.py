@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from geometry.video import VideoGeometry
 from scenegraph_track.config import Config, load_config
 from scenegraph_track.errors import UserError
 from scenegraph_track.graph.relations import relations_from_boxes
@@ -16,7 +18,17 @@ from scenegraph_track.structures import CUES, Detections, Frame, ObjectState, Sc
 from scenegraph_track.tracking import camera, motion
 from scenegraph_track.tracking.emission import covers, inside_part, load_rules
 from scenegraph_track.tracking.matching import paired_iou
+from scenegraph_track.tracking.placement import object_depths, positions
 from scenegraph_track.tracking.reference import Association, associate, start_state
+from scenegraph_track.tracking.space import (
+    SLACK,
+    Space,
+    rotation_dominates,
+    space_of,
+    surer,
+    track_maps,
+    video_geometry,
+)
 
 
 @dataclass(frozen=True)
@@ -32,14 +44,20 @@ class Tracker:
 
     Args:
         config: Settings.
+        geometry: What finds depth and camera motion where frames bring none; None: as the settings say.
     """
 
     config: Config
+    geometry: VideoGeometry | None = None
 
     @classmethod
     def from_config(cls, name: str | Path = "reference", overrides: Iterable[str] = ()) -> Tracker:
         """A tracker of a named configuration or a YAML file; ``overrides`` as ``tracker.life.hidden_seconds=2``."""
         return cls(load_config(name, overrides))
+
+    @cached_property
+    def _video(self) -> VideoGeometry | None:
+        return self.geometry or video_geometry(self.config.geometry)
 
     def start(self) -> TrackerState:
         """The state before the first frame."""
@@ -49,6 +67,13 @@ class Tracker:
         self, state: TrackerState, frame: Frame, detections: Detections | None = None
     ) -> tuple[TrackerState, SceneGraph]:
         """Take in one frame; a pure function of its arguments.
+
+        Measured depth and poses of a frame, or those that the settings of ``geometry`` let find, give objects a depth
+        (unless the detections bring theirs), positions in space, and the relations front and behind.  Positions are in
+        the world where the frame's pose is known, else in the axes of its camera; in metres where the depth is.
+        Intrinsics that are not given are guessed.  With poses, tracks are moved by where their points in space go
+        rather than by a similarity of the image, as long as that explains the background about as well (`space.surer`);
+        where only poses are known, as if all were far away, as long as the camera mostly turns.
 
         Args:
             state: What the last step returned, or :meth:`start`.
@@ -66,11 +91,10 @@ class Tracker:
         if not np.isnan(state.timestamp) and frame.timestamp <= state.timestamp:
             raise UserError(f"frame {frame.index}: its time {frame.timestamp} s is not after {state.timestamp} s")
         settings = self.config.tracker
-        warp, background = None, state.background
-        if settings.motion.camera:
-            background = camera.small_grey(frame)
-            if background.size and state.background.size:
-                warp = camera.measured_motion(state.background, background, state.last_boxes, frame.image.shape[2])
+        space, video = space_of(frame, self._video, state.geometry)
+        depths = _depths(detections, frame, space)
+        background = camera.small_grey(frame) if settings.motion.camera else state.background
+        state, warp = self._followed(state, frame, space, background)
         after, decided = associate(
             state,
             settings,
@@ -80,17 +104,60 @@ class Tracker:
             None if detections.classes is None else detections.classes.cpu().numpy(),
             warp,
             frame.size,
+            depths,
         )
-        after = replace(after, background=background)
-        return after, self._scene(after, decided, frame, detections)
+        nothing = np.zeros((0, 0))
+        pose = None if space is None else space.world_from_camera
+        after = replace(
+            after,
+            background=background,
+            intrinsics=nothing if space is None or pose is None else space.intrinsics,
+            world_from_camera=nothing if pose is None else pose,
+            geometry=video,
+        )
+        return after, self._scene(after, decided, frame, detections, space)
 
-    def _scene(self, state: TrackerState, decided: Association, frame: Frame, detections: Detections) -> SceneGraph:
+    def _followed(
+        self, state: TrackerState, frame: Frame, space: Space | None, background: np.ndarray
+    ) -> tuple[TrackerState, np.ndarray | None]:
+        """The camera's motion in pixels, (2, 3) or (N, 2, 3) for the tracks, and the state with their new depths."""
+        tracks, both = state.tracks, bool(background.size and state.background.size)
+        watches = self.config.tracker.motion.camera and both
+        if space is None or space.world_from_camera is None or not state.world_from_camera.size or not len(tracks):
+            if not watches:
+                return state, None
+            return state, camera.measured_motion(state.background, background, state.last_boxes, frame.size[0])
+        motion_ = np.linalg.inv(space.world_from_camera) @ state.world_from_camera
+        corners = similarity = None
+        scale = background.shape[1] / frame.size[0] if watches else 1.0
+        if watches:
+            small = camera.followed_corners(state.background, background, state.last_boxes, frame.size[0])
+            if small is not None:
+                similarity = camera.similarity_of(small, scale)
+                corners = small[0] / scale, small[1] / scale
+        depths = tracks.depth
+        if not np.isfinite(depths).any():
+            if not (space.metric and rotation_dominates(motion_)):
+                return state, similarity
+            depths = np.full(len(tracks), np.inf)
+        size = frame.size or (0, 0)
+        back = np.linalg.inv(motion_)
+        if not surer(corners, similarity, space, back, state.intrinsics, size, SLACK / scale):
+            return state, similarity
+        middle = tracks.centre[:, motion.chosen_filter(state.filter_errors)]
+        maps, ahead = track_maps(middle, depths, motion_, state.intrinsics, space.intrinsics, similarity)
+        ahead = np.where(np.isfinite(tracks.depth), ahead, np.nan)
+        return replace(state, tracks=replace(tracks, depth=ahead)), maps
+
+    def _scene(
+        self, state: TrackerState, decided: Association, frame: Frame, detections: Detections, space: Space | None
+    ) -> SceneGraph:
         tracks, boxes = decided.tracks, decided.boxes
         chosen = motion.chosen_filter(state.filter_errors)
         seen = decided.detection >= 0
         chance = self.shown_chance(state, decided, frame.size)
         covered, _ = covers(boxes, boxes[seen], np.arange(len(boxes))[:, None] == np.flatnonzero(seen)[None])
-        depths = None if detections.depths is None else _of_detection(_numpy(detections.depths), decided.detection)
+        depths = tracks.depth if np.isfinite(tracks.depth).any() else None
         scale = np.sqrt(state.spread[0] / state.spread[1])
         std = np.sqrt(np.stack([tracks.centre_covariance[:, chosen, 0], tracks.size_covariance[:, 0]], axis=1)) * scale
         states = np.where(seen, ObjectState.VISIBLE, np.where(decided.left, ObjectState.LEFT, ObjectState.HIDDEN))
@@ -106,6 +173,8 @@ class Tracker:
             "class_id": tracks.classes,
             "detection": decided.detection,
         }
+        if depths is not None and space is not None:
+            nodes["position"] = positions(boxes, depths, space.intrinsics, space.world_from_camera)
         if detections.embeddings is not None:
             nodes["embedding"] = _of_detection(_numpy(detections.embeddings), decided.detection, 0.0)
         stay = ~decided.left
@@ -209,6 +278,17 @@ def tracks_of(scenes: Iterable[SceneGraph]) -> Tracks:
         visibility=joined["visibility"].astype(np.float64),
         observed=np.concatenate(observed),
     )
+
+
+def _depths(detections: Detections, frame: Frame, space: Space | None) -> np.ndarray | None:
+    """(M,) depths of the detections: their own, else those of the depth map; None where there are neither."""
+    if detections.depths is not None:
+        return _numpy(detections.depths)
+    if space is None or space.depth is None:
+        return None
+    size = frame.size or (space.depth.shape[1], space.depth.shape[0])
+    masks = None if detections.masks is None else _numpy(detections.masks)
+    return object_depths(space.depth, _numpy(detections.boxes), size, space.confidence, masks).depth
 
 
 def _numpy(values: Tensor) -> np.ndarray:

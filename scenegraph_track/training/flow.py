@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad
 
+from geometry.embedded import LearnedFlow
+from geometry.flow import dis_flow
 from geometry.flow_net import STRIDE, FlowNet
 from scenegraph_track.data.worlds import render, sample_scene
 from scenegraph_track.data.worlds.render import WorldClip
@@ -43,9 +45,10 @@ class FlowLoss(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    levels: list[float] = Field([1.0, 0.5, 0.25, 0.12, 0.06], description="weights, full resolution to 1/16")
+    levels: list[float] = Field([1.0, 0.5, 0.25], description="weights of full resolution, 1/2 and 1/4")
     moving: float = Field(3.0, gt=0, description="weight of pixels of objects, against 1")
     occluded: float = Field(0.3, ge=0, description="factor for pixels that the other image does not show")
+    longest: float = Field(100.0, gt=0, description="pixels of flow above which a pixel does not count")
 
 
 class FlowStage(Stage):
@@ -73,14 +76,15 @@ class FlowStage(Stage):
 
     def loss(self, batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         weights = self.settings.loss
-        found = self.net(batch["a"], batch["b"])
+        found = self.net(batch["a"], batch["b"], batch["start"])
         weight = torch.where(batch["moving"], weights.moving, 1.0) * torch.where(batch["hidden"], weights.occluded, 1.0)
+        weight = weight * (batch["flow"].norm(dim=1, keepdim=True) <= weights.longest)
         total, errors = found[0].new_zeros(()), []
         for level, (flow, factor) in enumerate(zip(found, weights.levels)):
             error = weighted_error(flow, batch["flow"], weight, 2**level)
             total = total + factor * error
             errors.append(error.detach())
-        return total, {"epe": errors[0], "epe_quarter": errors[2]}
+        return total, {"epe": errors[0], "epe_quarter": errors[-1]}
 
     def validate(self) -> dict[str, float]:
         errors: dict[str, list[Tensor]] = {}
@@ -89,8 +93,8 @@ class FlowStage(Stage):
             clip = render(sample_scene("standard", "val", seed=seed, size=(128, 128)))
             index = len(clip) // 2
             frame, after = clip.frames[index], clip.frames[index + 1]
-            a, b = (torch.from_numpy(f.image).permute(2, 0, 1)[None].to(self.device) / 255 for f in (frame, after))
-            flow = self.net(a, b)[0][0].permute(1, 2, 0).cpu().numpy()
+            a, b = (torch.from_numpy(f.image).permute(2, 0, 1).to(self.device) for f in (frame, after))
+            flow = LearnedFlow(self.net)(a, b).permute(1, 2, 0).cpu().numpy()
             error = end_point_error(flow, frame.flow_forward)
             for name, mask in flow_regions(frame, len(clip.scene.objects)).items():
                 errors.setdefault(name, []).append(error[mask])
@@ -120,7 +124,7 @@ def draw_pairs(rng: np.random.Generator, data: FlowData) -> Item:
     """Pairs of images of one world, cropped, mirrored and coloured at random.
 
     Returns:
-        ``a``, ``b`` (N, 3, C, C) in [0, 1], ``flow`` (N, 2, C, C) from a to b, ``moving`` and ``hidden`` (N, 1, C, C).
+        ``a``, ``b`` (N, 3, C, C) in [0, 1], ``flow`` and ``start`` (N, 2, C, C) from a to b, exact and by DIS, ``moving`` and ``hidden`` (N, 1, C, C).
     """
     names, shares = list(data.presets), np.array(list(data.presets.values()))
     preset = str(rng.choice(names, p=shares / shares.sum()))
@@ -153,7 +157,9 @@ def _pair(rng: np.random.Generator, clip: WorldClip, first: int, second: int, da
     if rng.random() < 0.25:
         maps = [part.transpose(0, 2, 1) for part in maps]
         maps[2] = maps[2][::-1]
-    return dict(zip(("a", "b", "flow", "moving", "hidden"), (np.ascontiguousarray(part) for part in maps)))
+    found = dict(zip(("a", "b", "flow", "moving", "hidden"), (np.ascontiguousarray(part) for part in maps)))
+    there = dis_flow(torch.from_numpy(found["a"]), torch.from_numpy(found["b"]))
+    return found | {"start": there.numpy()}
 
 
 def colour_pair(

@@ -16,6 +16,9 @@ from scenegraph_track.errors import UserError
 
 STAGES: dict[str, str] = {
     "flow": "scenegraph_track.training.flow:FlowStage",
+    "depth": "scenegraph_track.training.depth:DepthStage",
+    "pose": "scenegraph_track.training.pose:PoseStage",
+    "geometry": "scenegraph_track.training.photometric:PhotometricStage",
 }
 """Stages by name, each as ``module:class``; imported when asked for."""
 

@@ -1,0 +1,203 @@
+"""``scenegraph-track eval flow``, ``depth`` and ``pose``: figures of geometry on exact or recorded truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scenegraph_track.cli import eval_options as options
+from scenegraph_track.cli.console import BadUsage, note, usage
+from scenegraph_track.cli.geometry_report import Files, show, show_depth, show_motion, trajectory_sheet
+
+if TYPE_CHECKING:
+    from scenegraph_track.evaluation.clips import Source
+
+
+def flow(
+    folder: options.Folder = None,
+    worlds: options.Preset = "standard",
+    split: options.Split = None,
+    sequences: options.Sequences = None,
+    frames: options.Frames = None,
+    size: options.Size = None,
+    weights: options.Weights = None,
+    workers: options.Workers = 1,
+    json_file: options.Json = None,
+    csv_file: options.Csv = None,
+    picture: options.Picture = None,
+) -> None:
+    """End-point error and time of the learned optical flow beside DIS, on objects, borders and background."""
+    from scenegraph_track.cli.geometry_report import flow_sheet
+    from scenegraph_track.cli.measuring import Measuring
+    from scenegraph_track.evaluation.flow import PROTOCOL, flow_figures
+
+    files = Files(json_file, csv_file, picture)
+    source = _source(folder, worlds, split, sequences, frames, size)
+    measuring = Measuring.prepare(source, None, "none", None, weights, workers)
+    if measuring.estimators.learned_flow is None:
+        note("no trained network for flow ships with this version: DIS alone is measured")
+    figures, rows, shown = measuring.measure("flow", flow_figures, files.rows)
+    show("end-point error", figures["methods"])
+    files.finish(figures, rows, measuring.about(), PROTOCOL)
+    files.draw(lambda: flow_sheet(shown))
+
+
+def depth(
+    folder: options.Folder = None,
+    worlds: options.Preset = "standard",
+    split: options.Split = None,
+    sequences: options.Sequences = None,
+    frames: options.Frames = None,
+    size: options.Size = None,
+    flow: options.Flow = None,
+    depth: options.Depth = None,
+    config: options.Config = None,
+    weights: options.Weights = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Judge depth maps <name>.npy or <name>.png (16 bit, millimetres) beside FOLDER/depth/<name>.png.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    scale: options.Scale = True,
+    workers: options.Workers = 1,
+    json_file: options.Json = None,
+    csv_file: options.Csv = None,
+    picture: options.Picture = None,
+) -> None:
+    """AbsRel, SqRel, RMSE and threshold shares of video depth beside the network alone, triangulation and mean maps."""
+    from scenegraph_track.cli.geometry_report import depth_sheet
+    from scenegraph_track.cli.measuring import Measuring
+    from scenegraph_track.evaluation.depth import PROTOCOL, depth_report
+
+    files = Files(json_file, csv_file, picture)
+    if results is not None:
+        _judge_depth_files(folder, results, scale, files)
+        return
+    if not scale:
+        raise BadUsage("--no-scale: video depth has no scale of its own; it goes with --results")
+    source = _source(folder, worlds, split, sequences, frames, size)
+    measuring = Measuring.prepare(source, flow, depth, config, weights, workers, worlds)
+    figures, rows, shown = measuring.measure("depth", depth_report, files.rows)
+    show_depth(figures)
+    files.finish(figures, rows, measuring.about(), PROTOCOL)
+    files.draw(lambda: depth_sheet(shown))
+
+
+def pose(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FOLDER | RESULT.txt]",
+            help="A recording in place of worlds, see eval depth; or a trajectory to be compared with --truth.",
+            show_default=False,
+        ),
+    ] = None,
+    worlds: options.Preset = "standard",
+    split: options.Split = None,
+    sequences: options.Sequences = None,
+    frames: options.Frames = None,
+    size: options.Size = None,
+    flow: options.Flow = None,
+    depth: options.Depth = None,
+    config: options.Config = None,
+    weights: options.Weights = None,
+    trajectories: Annotated[
+        int, typer.Option(min=0, help="Clips through which the camera is followed.", rich_help_panel=options.WHAT)
+    ] = 6,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The true trajectory of RESULT.txt; TUM or KITTI format.", rich_help_panel=options.WHAT
+        ),
+    ] = None,
+    scale: options.Scale = True,
+    workers: options.Workers = 1,
+    json_file: options.Json = None,
+    csv_file: options.Csv = None,
+    picture: options.Picture = None,
+) -> None:
+    """Camera motion beside identity and classical estimates, motion residual beside a homography's, trajectories."""
+    from scenegraph_track.cli.measuring import Measuring
+    from scenegraph_track.evaluation.pose import PROTOCOL, pose_report
+    from scenegraph_track.evaluation.trajectories import PROTOCOL as TRAJECTORIES
+    from scenegraph_track.evaluation.trajectories import trajectory_report
+
+    files = Files(json_file, csv_file, picture)
+    if truth is not None or (folder is not None and folder.is_file()):
+        _judge_trajectory(folder, truth, scale, files)
+        return
+    if not scale:
+        raise BadUsage("--no-scale: the motions of one camera have no scale of their own; it goes with --truth")
+    source = _source(folder, worlds, split, sequences, frames, size)
+    measuring = Measuring.prepare(source, flow, depth, config, weights, workers, worlds)
+    figures, rows, _ = measuring.measure("pose", pose_report, 0)
+    followed = measuring.follow(trajectories)
+    figures["trajectory"] = trajectory_report(followed)
+    show_motion(figures)
+    files.finish(figures, rows, measuring.about(), (*PROTOCOL, TRAJECTORIES))
+    files.draw(lambda: trajectory_sheet(followed))
+
+
+def _source(
+    folder: Path | None,
+    preset: str,
+    split: str | None,
+    sequences: int | None,
+    frames: int | None,
+    size: str | None,
+) -> Source:
+    from scenegraph_track.cli.synth import parse_size
+    from scenegraph_track.data.worlds import PRESETS, SPLITS
+    from scenegraph_track.evaluation.clips import Recording, Worlds
+
+    if preset not in PRESETS:
+        raise BadUsage(f"--worlds {preset}: expected one of {', '.join(PRESETS)}")
+    if folder is None:
+        if split not in (None, *SPLITS):
+            raise BadUsage(f"--split {split}: expected one of {', '.join(SPLITS)}")
+        return Worlds(preset, split or "test", sequences or 40, parse_size(size or "128x128"), frames)
+    given = {"--split": split, "--sequences": sequences, "--frames": frames, "--size": size}
+    unfit = [option for option, value in given.items() if value is not None]
+    if unfit:
+        raise BadUsage(f"{unfit[0]}: goes with worlds, not with a folder")
+    with usage():
+        source = Recording(folder)
+        len(source)
+    return source
+
+
+def _judge_trajectory(result: Path | None, truth: Path | None, scale: bool, files: Files) -> None:
+    """Compare two files."""
+    from scenegraph_track.evaluation.trajectories import compare, read_trajectory
+
+    if result is None or truth is None:
+        raise BadUsage("expected a trajectory and --truth: eval pose RESULT.txt --truth TRUTH.txt")
+    with usage():
+        found = compare(result.stem, read_trajectory(result), read_trajectory(truth), scale)
+    figures = {**vars(found.figures), "alignment": "Sim(3)" if scale else "SE(3)"}
+    show(f"{result.name} aligned by {figures['alignment']}", {result.stem: vars(found.figures), "still": found.still})
+    files.finish(figures, {}, {}, ())
+    files.draw(lambda: trajectory_sheet([found]))
+
+
+def _judge_depth_files(folder: Path | None, results: Path, scale: bool, files: Files) -> None:
+    """Compare the depth maps of two folders."""
+    from scenegraph_track.evaluation.depth_files import compare_folders
+    from scenegraph_track.evaluation.geometry import mean_figures
+
+    if folder is None:
+        raise BadUsage("--results: expected the folder with the truth too: eval depth FOLDER --results DIR")
+    if files.picture:
+        raise BadUsage("--picture: does not go with --results")
+    with usage():
+        found = compare_folders(folder, results, scale)
+    figures = vars(mean_figures(found.values()))
+    scaling = "median scaling of each frame" if scale else "no scaling"
+    show(f"depth of {len(found)} frames, {scaling}", {results.name: figures})
+    rows = {name: vars(one) for name, one in found.items()}
+    files.finish(figures, rows, {"sequences": len(found), "scaling": scaling}, ())

@@ -1,0 +1,146 @@
+"""Figures of geometry for people and programs: tables on the screen, JSON, CSV and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scenegraph_track.cli.console import BadUsage, out, say
+from scenegraph_track.errors import UserError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scenegraph_track.evaluation.trajectories import Followed
+
+PICTURED = 6
+"""Sequences in a picture."""
+
+COMBINED = "COMBINED"
+PICTURES = (".jpg", ".jpeg", ".png")
+TITLES = {"image": "image", "truth": "truth"}
+DEPTH_TITLES = {**TITLES, "video": "video depth", "network": "single image", "mean_map": "mean map"}
+FLOW_TITLES = {**TITLES, "learned": "learned", "dis_fine": "DIS fine", "dis_fast": "DIS fast"}
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where figures go besides the screen."""
+
+    json: Path | None
+    csv: Path | None
+    picture: Path | None
+
+    def __post_init__(self) -> None:
+        if self.picture is not None and self.picture.suffix.lower() not in PICTURES:
+            raise BadUsage(f"--picture {self.picture}: expected a file ending in .jpg or .png")
+
+    @property
+    def rows(self) -> int:
+        """Number of sequences that are drawn."""
+        return PICTURED if self.picture else 0
+
+    def finish(
+        self,
+        figures: Mapping[str, Any],
+        rows: Mapping[str, Mapping[str, Any]],
+        about: Mapping[str, Any],
+        protocol: Sequence[str],
+    ) -> None:
+        """Say how was measured, and write the files.
+
+        Args:
+            figures: Of all sequences together.
+            rows: Of each, for the CSV.
+            about: What else is said in the JSON.
+            protocol: How was measured, in sentences.
+        """
+        from scenegraph_track.evaluation.tally import write_figures, write_rows
+
+        for line in protocol:
+            say(line)
+        if self.json:
+            write_figures({**figures, **about, "protocol": list(protocol)}, self.json)
+        if self.csv:
+            write_rows({**rows, COMBINED: figures}, self.csv)
+
+    def draw(self, picture: Callable[[], NDArray]) -> None:
+        """Write the picture, if one is wanted."""
+        from scenegraph_track.visualize.geometry import write_picture
+
+        if self.picture:
+            write_picture(picture(), self.picture)
+
+
+def show(title: str, rows: Mapping[str, Mapping[str, float]]) -> None:
+    """Print a table, a row a method, never cut; where a method has no figure, nothing stands."""
+    from rich import box
+    from rich.measure import Measurement
+    from rich.table import Table
+
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table.add_column("method", no_wrap=True)
+    for column in columns:
+        table.add_column(column.replace("_", "\n"), justify="right", vertical="bottom", no_wrap=True)
+    for name, row in rows.items():
+        table.add_row(name, *(_number(row.get(column)) for column in columns))
+    console = out()
+    needed = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+    console.width = max(console.width, needed)
+    console.print(table)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or value != value else f"{value:.3f}"
+
+
+def show_depth(figures: Mapping[str, Any]) -> None:
+    """Print the tables of depth."""
+    for title, group in (("depth", "methods"), ("depth where the camera translates", "moving")):
+        rows = {name: {k: v for k, v in row.items() if k != "scale"} for name, row in figures[group].items()}
+        if rows and (group == "methods" or figures[group] != figures["methods"]):
+            show(title, rows)
+
+
+def show_motion(figures: Mapping[str, Any]) -> None:
+    """Print the tables of camera motion and of trajectories."""
+    own = {name: value for name, value in figures.items() if not isinstance(value, Mapping)}
+    methods = {name: row for name, row in figures.items() if isinstance(row, Mapping) and "residual_px" in row}
+    show("camera motion", {"estimate": own, **methods})
+    found = dict(figures["trajectory"])
+    if found:
+        still, clips = found.pop("still"), found.pop("clips")
+        show(f"trajectories of {clips} clip{'s' * (clips != 1)}, Sim(3)", {"estimate": found, "still": still})
+
+
+def depth_sheet(shown: Sequence[Mapping[str, NDArray]]) -> NDArray:
+    """Depth maps, a row a sequence."""
+    from scenegraph_track.visualize.geometry import depth_row, sheet
+
+    return sheet(
+        [depth_row({name: maps[name] for name in DEPTH_TITLES if name in maps}) for maps in shown], DEPTH_TITLES
+    )
+
+
+def flow_sheet(shown: Sequence[Mapping[str, NDArray]]) -> NDArray:
+    """Flows, a row a sequence."""
+    from scenegraph_track.visualize.geometry import flow_row, sheet
+
+    return sheet([flow_row(maps) for maps in shown], FLOW_TITLES)
+
+
+def trajectory_sheet(followed: Sequence[Followed]) -> NDArray:
+    """Trajectories from above, a panel a clip.
+
+    Raises:
+        UserError: There are none.
+    """
+    from scenegraph_track.visualize.geometry import tiles, trajectory_panel
+
+    if not followed:
+        raise UserError("--picture: the camera was followed through no clip, so there is no trajectory to draw")
+    titles = [f"{one.name}  ATE {one.figures.ate_rmse:.3g} m" for one in followed]
+    return tiles([trajectory_panel(one.truth, one.estimate, title) for one, title in zip(followed, titles)])

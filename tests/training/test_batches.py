@@ -1,0 +1,43 @@
+"""Endless batches: the same in the same order, whoever prepares them."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from scenegraph_track.training.batches import Item, endless_batches
+
+
+def draw(rng: np.random.Generator) -> Item:
+    return {"x": torch.from_numpy(rng.random((2, 3)))}
+
+
+def first(count: int, **options: int) -> list[torch.Tensor]:
+    """Batches of four items of two samples each."""
+    return [batch["x"] for batch in islice(endless_batches(draw, 7, 4, **{"workers": 0, **options}), count)]
+
+
+def test_items_follow_from_seed_batch_and_number() -> None:
+    for k, batch in enumerate(first(3)):
+        items = [draw(np.random.default_rng((7, k, number)))["x"] for number in range(4)]
+        assert torch.equal(batch, torch.cat(items))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_order_does_not_depend_on_workers(workers: int) -> None:
+    assert all(torch.equal(a, b) for a, b in zip(first(7), first(7, workers=workers), strict=True))
+
+
+def test_a_later_start_goes_on() -> None:
+    assert all(torch.equal(a, b) for a, b in zip(first(5)[2:], first(3, start=2), strict=True))
+
+
+def test_ranks_share_a_batch() -> None:
+    whole, parts = first(2), [first(2, rank=rank, world_size=2) for rank in (0, 1)]
+    for k in (0, 1):
+        items = whole[k].view(4, 2, 3)
+        assert torch.equal(parts[0][k].view(2, 2, 3), items[::2])
+        assert torch.equal(parts[1][k].view(2, 2, 3), items[1::2])
