@@ -16,6 +16,7 @@ from geometry.flow_net import FlowNet
 from geometry.pose_net import PoseNet
 from geometry.weights import embedded_weights, load_weights, read_metadata
 
+
 class LearnedFlow:
     """A `FlowNet` as a flow estimator.
 

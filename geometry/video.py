@@ -348,7 +348,7 @@ class VideoGeometry:
                 scaled = found.scaled(factor)
                 if not _agree(scaled.depth, *before):
                     sure = torch.where(before[1] > _TOLD, before[0], nothing)
-                    return nothing, nothing, poses[views.anchor] @ _pose_of_depth(views, views.anchor, sure, k)
+                    return nothing, nothing, poses[0] @ _pose_of_depth(views, 0, sure, k)
                 anchor = max(j for j in used if j <= max(views.anchor, used[0]))
                 world = poses[anchor] @ scaled.target_from_reference[used.index(anchor)]
                 return scaled.depth, scaled.confidence, world

@@ -9,7 +9,15 @@ import typer
 
 from scenegraph_track.cli import eval_options as options
 from scenegraph_track.cli.console import BadUsage, note, usage
-from scenegraph_track.cli.geometry_report import Files, show, show_depth, show_motion, trajectory_sheet
+from scenegraph_track.cli.geometry_report import (
+    Files,
+    depth_sheet,
+    flow_sheet,
+    show,
+    show_depth,
+    show_motion,
+    trajectory_sheet,
+)
 
 if TYPE_CHECKING:
     from scenegraph_track.evaluation.clips import Source
@@ -29,7 +37,6 @@ def flow(
     picture: options.Picture = None,
 ) -> None:
     """End-point error and time of the learned optical flow beside DIS, on objects, borders and background."""
-    from scenegraph_track.cli.geometry_report import flow_sheet
     from scenegraph_track.cli.measuring import Measuring
     from scenegraph_track.evaluation.flow import PROTOCOL, flow_figures
 
@@ -59,7 +66,7 @@ def depth(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Judge depth maps <name>.npy or <name>.png (16 bit, millimetres) beside FOLDER/depth/<name>.png.",
+            help="Judge depth maps NAME.npy or NAME.png (16 bit, millimetres) beside FOLDER/depth/NAME.png.",
             rich_help_panel=options.WHAT,
         ),
     ] = None,
@@ -70,7 +77,6 @@ def depth(
     picture: options.Picture = None,
 ) -> None:
     """AbsRel, SqRel, RMSE and threshold shares of video depth beside the network alone, triangulation and mean maps."""
-    from scenegraph_track.cli.geometry_report import depth_sheet
     from scenegraph_track.cli.measuring import Measuring
     from scenegraph_track.evaluation.depth import PROTOCOL, depth_report
 
@@ -92,7 +98,7 @@ def pose(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FOLDER | RESULT.txt]",
+            metavar="FOLDER | RESULT.txt",
             help="A recording in place of worlds, see eval depth; or a trajectory to be compared with --truth.",
             show_default=False,
         ),

@@ -11,7 +11,7 @@ WHERE, WHAT, TO = "Measured on", "Measured", "Output"
 Folder = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[FOLDER]",
+        metavar="FOLDER",
         help="A recording of an RGB-D camera in place of worlds: rgb_registered/ or rgb/, depth/ (16 bit, mm), "
         "poses/poses.txt (TUM, camera to world), intrinsics/K.txt.",
         show_default=False,

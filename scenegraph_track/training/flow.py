@@ -28,14 +28,14 @@ class FlowData(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     presets: dict[str, float] = Field({"standard": 0.85, "static": 0.15}, description="share of each kind of world")
-    frame_rates: list[float] = Field([4.0, 6.0, 8.0, 12.0, 20.0, 30.0], description="drawn from; slow: large motions")
+    frame_rates: list[float] = Field([6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0], description="drawn from")
     size: int = Field(128, ge=32, description="side of the rendered images, pixels")
     crop: int = Field(96, ge=32, description="side of what is cut out of them, pixels")
     clips: int = Field(3, ge=1, description="worlds in a batch")
     frames: int = Field(5, ge=2, description="of each world that are rendered")
     pairs: int = Field(6, ge=1, description="of neighbouring frames that each world gives, either way")
-    colour: float = Field(0.3, ge=0, description="strength of the random changes of brightness and colour")
-    noise: float = Field(0.02, ge=0, description="largest deviation of the noise added to an image")
+    colour: float = Field(0.15, ge=0, description="strength of the random changes of brightness and colour")
+    noise: float = Field(0.01, ge=0, description="largest deviation of the noise added to an image")
     workers: int = Field(1, ge=0, description="processes that render")
     validation_clips: int = Field(24, ge=1, description="held-out worlds")
 
@@ -81,10 +81,10 @@ class FlowStage(Stage):
         weight = weight * (batch["flow"].norm(dim=1, keepdim=True) <= weights.longest)
         total, errors = found[0].new_zeros(()), []
         for level, (flow, factor) in enumerate(zip(found, weights.levels)):
-            error = weighted_error(flow, batch["flow"], weight, 2**level)
+            error = robust_error(flow, batch["flow"], weight, 2**level)
             total = total + factor * error
             errors.append(error.detach())
-        return total, {"epe": errors[0], "epe_quarter": errors[-1]}
+        return total, {"error": errors[0], "error_quarter": errors[-1]}
 
     def validate(self) -> dict[str, float]:
         errors: dict[str, list[Tensor]] = {}
@@ -101,8 +101,10 @@ class FlowStage(Stage):
         return {f"epe_{name}": float(np.concatenate(values).mean()) for name, values in errors.items()}
 
 
-def weighted_error(flow: Tensor, truth: Tensor, weight: Tensor, factor: int) -> Tensor:
-    """Weighted mean end-point error at a coarser level.
+def robust_error(flow: Tensor, truth: Tensor, weight: Tensor, factor: int) -> Tensor:
+    """Weighted mean of ``2 (sqrt(1 + e) - 1)`` of end-point errors e in pixels, at a level of the network.
+
+    That is e for small errors; large ones, which are mostly beyond repair, count less than in their proportion.
 
     Args:
         flow: (B, 2, H / factor, W / factor) pixels of the full image; padded to whole multiples of `STRIDE` beyond it.
@@ -117,7 +119,7 @@ def weighted_error(flow: Tensor, truth: Tensor, weight: Tensor, factor: int) -> 
         truth = avg_pool2d(pad(truth * weight, border), factor) / mass.clamp(min=1e-6)
         weight = mass
     error = ((flow - truth) ** 2).sum(1, keepdim=True).add(1e-6).sqrt()
-    return (error * weight).sum() / weight.sum()
+    return (2 * ((1 + error).sqrt() - 1) * weight).sum() / weight.sum()
 
 
 def draw_pairs(rng: np.random.Generator, data: FlowData) -> Item:

@@ -54,7 +54,7 @@ def compare(
     """Train the regimes with the same data and steps, and collect what became of them.
 
     Args:
-        out: Folder of the runs and of ``regimes.json``, ``curves.csv`` and ``curves.png``.
+        out: Folder of the runs and of ``regimes.json`` and ``curves.csv``.
         steps: Of each regime; those of the cure are shared out 5 : 3 : 2 to motion, depth and both.
         size: Side of the images, pixels.
         overrides: Further settings of the recipe ``geometry``.
@@ -74,8 +74,6 @@ def compare(
     with atomic_write(out / "regimes.json") as file:
         json.dump(rows, file, indent=1)
     _write_curves(out / "curves.csv", rows)
-    if importlib.util.find_spec("matplotlib"):
-        _draw_curves(out / "curves.png", rows)
     return rows
 
 
@@ -120,11 +118,12 @@ def _write_curves(path: Path, rows: dict[str, dict[str, Any]]) -> None:
         writer.writerows({"regime": regime, **entry} for regime, row in rows.items() for entry in row["curve"])
 
 
-def _draw_curves(path: Path, rows: dict[str, dict[str, Any]]) -> None:
+def draw_curves(path: Path, rows: dict[str, dict[str, Any]]) -> None:
+    """Draw the held-out figures over the steps (needs matplotlib)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 6), layout="constrained")
+    figure = Figure(figsize=(13, 6))
     FigureCanvasAgg(figure)
     for axes, (name, title) in zip(figure.subplots(2, 4).flat, COLUMNS.items(), strict=False):
         for regime, row in rows.items():
@@ -136,6 +135,7 @@ def _draw_curves(path: Path, rows: dict[str, dict[str, Any]]) -> None:
         axes.set_xlabel("step")
     figure.axes[-1].axis("off")
     figure.axes[-1].legend(*figure.axes[0].get_legend_handles_labels(), loc="center")
+    figure.subplots_adjust(0.04, 0.08, 0.99, 0.94, hspace=0.35)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
 
@@ -155,6 +155,8 @@ def main() -> None:
     except TrainingInterrupted as stopped:
         sys.stderr.write(f"{stopped}\n")
         sys.exit(130)
+    if importlib.util.find_spec("matplotlib"):
+        draw_curves(arguments.out / "curves.png", rows)
     Console(soft_wrap=True).print(table(rows))
 
 

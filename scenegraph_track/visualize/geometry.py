@@ -14,7 +14,7 @@ from scenegraph_track.visualize.canvas import Pen
 
 PAPER, INK, PALE = (250, 249, 246), (38, 40, 46), (205, 206, 210)
 TRUTH, ESTIMATE = (38, 40, 46), (226, 88, 34)
-UNKNOWN = (40, 40, 44)
+UNKNOWN = (206, 206, 210)
 
 WHEEL = {
     (255, 0, 0): 15,
@@ -33,7 +33,7 @@ def depth_colors(depth: np.ndarray, nearest: float, farthest: float) -> np.ndarr
     """Depth in colours, near red, far blue, by its logarithm.
 
     Args:
-        depth: (H, W); what is not positive is drawn dark.
+        depth: (H, W); what is not positive is drawn grey.
         nearest: Depth of the one end of the scale.
         farthest: Depth of the other.
 

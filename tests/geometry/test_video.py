@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -91,7 +93,7 @@ def test_depth_and_trajectory_share_one_scale(walk: WorldClip, estimated: list) 
 
 def test_everything_fits_together(walk: WorldClip, estimated: list) -> None:
     # Poses are chained; the residual is the flow without the camera's, nearly 0 in a world at rest.
-    for before, one in zip(estimated[2:], estimated[3:]):
+    for before, one in pairwise(estimated[2:]):
         chained = inverse(one.world_from_camera) @ before.world_from_camera
         torch.testing.assert_close(chained, one.current_from_previous)
         assert (one.depth > 0).all() and one.depth.shape == one.moving.shape == SIZE[::-1]

@@ -17,6 +17,8 @@ from scenegraph_track.config import load_config
 from scenegraph_track.data.mot import read_results
 from scenegraph_track.data.sequences import Sequence, find_sequences
 from scenegraph_track.data.streams import simulate, write_mot
+from scenegraph_track.data.worlds import render, sample_scene
+from scenegraph_track.data.worlds.export import write_world
 from scenegraph_track.errors import FormatError, UserError
 from scenegraph_track.graph.export import read_jsonl
 from scenegraph_track.tracking.run import RunOptions, recipe, run_sequence
@@ -162,3 +164,19 @@ def test_recipe_names_what_matters(folder: Path, seen: Sequence, tmp_path: Path)
     (tmp_path / "det.txt").write_text("1,-1,1,1,5,5,1\n")
     assert changed(recipe(replace(sequence, detections=tmp_path / "det.txt"), config, RunOptions())) == ["detections"]
     assert recipe(seen, config, RunOptions()) != recipe(seen, config, RunOptions(images=False))
+
+
+def test_measured_depth_and_poses_are_used_where_the_settings_say_so(tmp_path: Path) -> None:
+    # By default what lies beside the images changes nothing; with the setting, nodes have positions in the world.
+    clip = render(sample_scene("easy", "val", 1, (96, 72), 4))
+    (sequence,) = find_sequences(write_world(clip, tmp_path / "world"))
+    options = RunOptions(save_graph=True)
+    with_depth = load_config("reference", ["geometry.measured=true"])
+    for config, name in ((load_config(), "plain"), (with_depth, "measured")):
+        run_sequence(sequence, config, tmp_path / name, options)
+    plain, measured = (list(read_jsonl(tmp_path / name / "world.graph.jsonl")) for name in ("plain", "measured"))
+    assert all(scene.positions.isnan().all() for scene in plain)
+    assert sum(int(scene.positions.isfinite().all(1).sum()) for scene in measured) >= 4
+    recipes = [recipe(sequence, config, options)["frames"] for config in (load_config(), with_depth)]
+    assert "measured" not in recipes[0] and recipes[1]["measured"]
+    assert recipe(sequence, with_depth, RunOptions(images=False))["frames"].get("measured") is None

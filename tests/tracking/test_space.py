@@ -172,8 +172,8 @@ def test_a_wrong_pose_does_no_harm(drive: WorldClip) -> None:
 # --- the tracker -----------------------------------------------------------------------------------------------------
 
 
-def predicted_iou(given: Input, tracker: Tracker = TRACKER) -> float:
-    """Mean IoU of where tracks were expected and the detections that they were matched with."""
+def watched(given: Input, tracker: Tracker = TRACKER) -> tuple[float, list[SceneGraph]]:
+    """Mean IoU of where tracks were expected and the detections that they were matched with, and the scenes."""
     overlaps: list[float] = []
     associate = tracker_module.associate
 
@@ -185,8 +185,12 @@ def predicted_iou(given: Input, tracker: Tracker = TRACKER) -> float:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tracker_module, "associate", spy)
-        run(given, tracker)
-    return float(np.mean(overlaps))
+        _, scenes = run(given, tracker)
+    return float(np.mean(overlaps)), scenes
+
+
+def predicted_iou(given: Input) -> float:
+    return watched(given)[0]
 
 
 def test_depth_and_pose_predict_better_than_the_image(drive: WorldClip) -> None:
@@ -214,6 +218,8 @@ def test_positions_are_those_of_the_world(drive: WorldClip) -> None:
         seen = np.flatnonzero(frame.visible_fraction > 0.6)
         nodes = scene.data["object"]
         for row in np.flatnonzero(nodes.detection.numpy() >= 0):
+            if frame.visible_fraction[seen[int(nodes.detection[row])]] < 0.95:
+                continue  # the middle of what is seen is not the object's
             place = scene.positions[row].numpy()
             body = seen[int(nodes.detection[row])]
             true = frame.world_from_camera[:3, :3] @ frame.positions[body] + frame.world_from_camera[:3, 3]
@@ -228,7 +234,7 @@ def test_a_hidden_object_keeps_its_place(drive: WorldClip) -> None:
     hidden = [(frame, Detections.empty()) for frame, _ in given[8:12]]
     scenes = run(given[:8] + hidden)[1]
     before, after = scenes[7], scenes[11]
-    rows = [(before.track_ids == i).nonzero()[0, 0] for i in after.track_ids]
+    rows = [before.track_ids.tolist().index(i) for i in after.track_ids.tolist()]
     assert len(rows) > 1 and (after.states != ObjectState.VISIBLE).all()
     inside = (after.states == ObjectState.HIDDEN).numpy()
     distance = np.linalg.norm(after.positions.numpy() - given[11][0].world_from_camera[:3, 3].numpy(), axis=1)
@@ -276,10 +282,10 @@ class TrueDepth:
 
 
 def test_found_geometry_counts_as_if_it_had_been_measured(drive: WorldClip) -> None:
-    found = Tracker(TRACKER.config, VideoGeometry("dis_fast", TrueDepth(drive), depth_error=0.05))
-    given = world_input(drive, step=2)
-    assert predicted_iou(given, found) > predicted_iou(given) + 0.02
-    scenes = run(given, found)[1]
+    found = Tracker(TRACKER.config, VideoGeometry("dis_fine", TrueDepth(drive), depth_error=0.05))
+    given = world_input(drive, step=2)[:5]
+    overlap, scenes = watched(given, found)
+    assert overlap > predicted_iou(given) + 0.02
     for scene, frame in zip(scenes, drive.frames[::2]):
         relative = np.linalg.inv(drive.frames[0].world_from_camera) @ frame.world_from_camera
         seen = np.flatnonzero(frame.visible_fraction > 0.6)
@@ -290,10 +296,10 @@ def test_found_geometry_counts_as_if_it_had_been_measured(drive: WorldClip) -> N
         assert np.median(off) < 0.15
 
 
-@pytest.mark.parametrize("cut", [1, 4])
+@pytest.mark.parametrize("cut", [1, 3])
 def test_saved_and_loaded_with_geometry_goes_on_byte_for_byte(drive: WorldClip, tmp_path: Path, cut: int) -> None:
-    tracker = Tracker.from_config("reference", ["geometry.flow=dis_fast", "geometry.working_size=96"])
-    given = world_input(drive)[:7]
+    tracker = Tracker.from_config("reference", ["geometry.flow=dis_fast", "geometry.working_size=64"])
+    given = world_input(drive)[:5]
     end, whole = run(given, tracker)
     middle, first = run(given[:cut], tracker)
     middle.save(tmp_path / "state")
@@ -318,7 +324,7 @@ def test_saved_and_loaded_with_measured_depth_and_pose(drive: WorldClip, tmp_pat
 
 def test_frames_may_lack_their_image_or_pose(drive: WorldClip) -> None:
     # A broken image or a lost pose breaks the chain for a step, not the run.
-    tracker = Tracker.from_config("reference", ["geometry.flow=dis_fast", "geometry.working_size=96"])
+    tracker = Tracker.from_config("reference", ["geometry.flow=dis_fast", "geometry.working_size=64"])
     given = world_input(drive)[:6]
     given[2] = (Frame(given[2][0].index, given[2][0].timestamp, size=(160, 120)), given[2][1])
     state, scenes = run(given, tracker)
@@ -343,5 +349,5 @@ def test_settings_say_what_is_looked_for() -> None:
 def test_tiny_images_are_refused_by_name() -> None:
     tracker = Tracker.from_config("reference", ["geometry.flow=dis_fast"])
     frame = Frame.from_rgb(np.zeros((8, 8, 3), np.uint8), 3, 0.0)
-    with pytest.raises(UserError, match="frame 3: .*16 x 16"):
+    with pytest.raises(UserError, match=r"frame 3: .*16 x 16"):
         tracker.step(tracker.start(), frame, Detections.empty())

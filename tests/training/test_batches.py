@@ -26,7 +26,7 @@ def test_items_follow_from_seed_batch_and_number() -> None:
         assert torch.equal(batch, torch.cat(items))
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_order_does_not_depend_on_workers(workers: int) -> None:
     assert all(torch.equal(a, b) for a, b in zip(first(7), first(7, workers=workers), strict=True))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 from pathlib import Path
 
@@ -12,9 +11,16 @@ import torch
 from rich.console import Console
 
 from scenegraph_track.errors import UserError
-from scenegraph_track.training.regimes import COLUMNS, NOTHING, REGIMES, compare, main, table
+from scenegraph_track.training.regimes import COLUMNS, NOTHING, REGIMES, compare, draw_curves, main, table
 
-SMALL = ["data.worlds=1", "data.windows=1", "data.validation_windows=1", "train.log_every=1", "train.warmup_steps=0"]
+SMALL = [
+    "data.worlds=1",
+    "data.parallax=0",
+    "data.windows=1",
+    "data.validation_windows=1",
+    "train.log_every=1",
+    "train.warmup_steps=0",
+]
 SMALL += ["train.accelerator=cpu", "train.validate_every=2", "collapse.warmup=0", "collapse.patience=2"]
 SMALL += ["collapse.depth_variation=99", "collapse.translation=0", "collapse.pose_agreement=1e9"]
 
@@ -36,7 +42,6 @@ def test_all_regimes_in_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[
     curves = list(csv.DictReader((tmp_path / "curves.csv").open()))
     assert [(entry["regime"], entry["step"]) for entry in curves] == [(r, s) for r in REGIMES for s in ("2", "4")]
     assert float(curves[-1]["abs_rel"]) == rows["cure"]["held_out"]["abs_rel"]
-    assert (tmp_path / "curves.png").is_file() == bool(importlib.util.find_spec("matplotlib"))
 
     capsys.readouterr()
     Console(width=300).print(table(rows))
@@ -47,6 +52,14 @@ def test_all_regimes_in_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert compare(tmp_path, steps=4, size=32, overrides=SMALL) == rows  # finished: nothing is trained again
     with pytest.raises(UserError, match=r"ssim_l1_joint: cannot resume with other settings .*: train.seed"):
         compare(tmp_path, steps=4, size=32, overrides=[*SMALL, "train.seed=1"])
+
+
+def test_curves_are_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    figures = dict.fromkeys(COLUMNS, 0.5)
+    row = {"collapse": None, "held_out": figures, "curve": [{"step": step, **figures} for step in (2, 4)]}
+    draw_curves(tmp_path / "curves.png", {"cure": row, NOTHING: row | {"curve": []}})
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_wrong_setting_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from scenegraph_track.visualize.geometry import (
 
 
 def test_depth_colors() -> None:
-    # Near is red, far is blue, unknown is dark; what lies beyond the ends has the colour of the end.
+    # Near is red, far is blue, unknown is grey; what lies beyond the ends has the colour of the end.
     colors = depth_colors(np.array([[1.0, 10.0, 0.0, np.nan, 0.5, 99.0]]), 1.1, 9.0)[0].astype(int)
     assert colors[0, 0] > colors[0, 2] and colors[1, 2] > colors[1, 0]
     assert (colors[2:4] == UNKNOWN).all()
