@@ -39,7 +39,7 @@ class LabelSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     folder: str = Field("runs/labels", description="where the labels are kept, and found again")
-    scenes: int = Field(5120, ge=1, description="one labelled frame each")
+    scenes: int = Field(2560, ge=1, description="one labelled frame each")
     presets: dict[str, float] = Field({"standard": 0.75, "static": 0.25}, description="share of each kind of world")
     size: int = Field(128, ge=32, description="side of the images, pixels")
     frames: int = Field(9, ge=3, description="of each clip; the middle one is labelled")

@@ -89,7 +89,7 @@ class PoseStage(Stage):
     def loss(self, batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         weights = self.settings.loss
         found = self.net(batch["images"], batch["intrinsics"], batch["flow"])[:, 0]
-        truth, translates = batch["motion"], batch["translates"]
+        truth, translates = batch["motion"], batch["translates"].flatten()
         turn = axis_angle_from_rotation(truth[:, :3, :3].transpose(1, 2) @ found[:, :3, :3]).norm(dim=-1)
         size = axis_angle_from_rotation(truth[:, :3, :3]).norm(dim=-1)
         shift, goal = found[:, :3, 3], truth[:, :3, 3]
@@ -155,7 +155,7 @@ class Pairs:
 
     def __call__(self, rng: np.random.Generator) -> Item:
         """``images`` (1, 2, 3, H, W), ``intrinsics`` (1, 3, 3), ``flow`` (1, 1, 3, H, W), ``motion`` (1, 4, 4) and
-        ``translates`` (1,) as a number; mirrored at random."""
+        ``translates`` (1, 1) as a number; mirrored at random."""
         row = next(self.labels.rows([rng.integers(len(self.labels))]))
         pixels = (row[name].transpose(1, 2, 0) for name in ("image", "other"))
         images = np.stack(colour_pair(rng, *pixels, self.data.colour, self.data.noise))

@@ -131,6 +131,8 @@ def draw_curves(path: Path, rows: dict[str, dict[str, Any]]) -> None:
                 axes.plot([e["step"] for e in row["curve"]], [e[name] for e in row["curve"]], label=regime)
             else:
                 axes.axhline(row["held_out"][name], color="grey", linestyle=":", label=regime)
+        if name in ("translation", "pose_agreement", "rotation_ratio"):
+            axes.set_yscale("symlog", linthresh=1)  # a camera that is thrown away is orders of magnitude off
         axes.set_title(title)
         axes.set_xlabel("step")
     figure.axes[-1].axis("off")

@@ -8,7 +8,7 @@ import torch
 
 from geometry.camera import pixel_grid, sample
 from geometry.flow_net import STRIDE
-from scenegraph_track.training.flow import FlowData, colour_pair, draw_pairs, weighted_error
+from scenegraph_track.training.flow import FlowData, colour_pair, draw_pairs, robust_error
 
 DATA = FlowData(presets={"easy": 1.0}, size=64, crop=48, frames=3, pairs=4, colour=0.0, noise=0.0, frame_rates=[8.0])
 
@@ -46,15 +46,19 @@ def test_colours_change_both_images_alike() -> None:
     assert np.abs(a - b).mean() < 0.3 * min(np.abs(a - plain).mean(), np.abs(b - plain).mean())
 
 
-def test_weighted_error_by_hand() -> None:
+def robust(error: float) -> float:
+    return 2 * ((1 + error) ** 0.5 - 1)
+
+
+def test_robust_error_by_hand() -> None:
     flow, truth = torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 2, 2)
     truth[0, :, 0, 0] = torch.tensor([3.0, 4.0])
     truth[0, :, 1, 1] = torch.tensor([0.0, 1.0])
     weight = torch.tensor([[[[3.0, 1.0], [1.0, 0.0]]]])
-    assert float(weighted_error(flow, truth, weight, 1)) == pytest.approx((3 * 5 + 0 + 0) / 5, abs=2e-3)
+    assert float(robust_error(flow, truth, weight, 1)) == pytest.approx(3 * robust(5) / 5, abs=2e-3)
 
 
-def test_weighted_error_of_a_coarser_level_by_hand() -> None:
+def test_robust_error_of_a_coarser_level_by_hand() -> None:
     # Truth is averaged by weight over 2 x 2 pixels; pixels without weight, and what is padded, do not count.
     height, width = STRIDE, STRIDE + 2
     truth, weight = torch.zeros(1, 2, height, width), torch.zeros(1, 1, height, width)
@@ -65,4 +69,6 @@ def test_weighted_error_of_a_coarser_level_by_hand() -> None:
     found = torch.zeros(1, 2, STRIDE // 2, STRIDE)
     found[0, 1, 0, 1] = 2.0  # an error of 2 in the second block
     found[0, 0, :, STRIDE // 2 + 1 :] = 50.0  # in the padding
-    assert float(weighted_error(found, truth, weight, 2)) == pytest.approx((8 * 5 + 4 * 2) / (8 + 4), abs=2e-3)
+    assert float(robust_error(found, truth, weight, 2)) == pytest.approx(
+        (8 * robust(5) + 4 * robust(2)) / (8 + 4), abs=2e-3
+    )

@@ -42,7 +42,7 @@ def batch(motion: torch.Tensor, translates: float) -> dict[str, torch.Tensor]:
         "intrinsics": torch.eye(3)[None],
         "flow": torch.zeros(1, 1, 3, 32, 32),
         "motion": motion,
-        "translates": torch.tensor([translates]),
+        "translates": torch.tensor([[translates]]),
     }
 
 
@@ -52,9 +52,9 @@ def test_errors_by_hand() -> None:
     truth = target_from_source(torch.tensor([[0.0, 0.1, 0.0]]), torch.tensor([[0.0, 0.0, 0.2]]))
     stage.net = Fixed(target_from_source(torch.tensor([[0.0, 0.05, 0.0]]), torch.tensor([[0.0, 0.0, 0.1]])))
     total, metrics = stage.loss(batch(truth, 1.0), 0)
-    assert float(metrics["rotation"]) == pytest.approx(0.5, abs=1e-3)
-    assert float(metrics["translation"]) == pytest.approx(0.5, abs=1e-3)
-    assert float(metrics["direction"]) == pytest.approx(0, abs=1e-3)
+    assert metrics["rotation"].item() == pytest.approx(0.5, abs=1e-3)
+    assert metrics["translation"].item() == pytest.approx(0.5, abs=1e-3)
+    assert metrics["direction"].item() == pytest.approx(0, abs=1e-3)
     total.backward()
     assert stage.net.motion.grad.isfinite().all()
 
@@ -79,3 +79,15 @@ def test_the_perfect_answer_has_finite_gradients() -> None:
 def test_a_network_that_looks_at_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="looked at"):
         PoseNetSettings(flow=False, images=False)
+
+
+def test_samples_count_one_by_one() -> None:
+    # Two pairs, one of them right and one wrong: the mean, not a table of all against all.
+    stage = PoseStage(PoseStage.Settings(loss={"floor": 1e-9}), 0)
+    moves = torch.tensor([[0.0, 0.0, 0.2], [0.0, 0.3, 0.0]])
+    truth = target_from_source(torch.full((2, 3), 0.1), moves)
+    stage.net = Fixed(target_from_source(torch.full((2, 3), 0.1), moves * torch.tensor([[1.0], [0.5]])))
+    both = {name: torch.cat([value, value]) for name, value in batch(truth[:1], 1.0).items()} | {"motion": truth}
+    _, metrics = stage.loss(both, 0)
+    assert metrics["translation"].item() == pytest.approx(0.25, abs=1e-3)
+    assert metrics["direction"].item() == pytest.approx(0, abs=1e-3)
