@@ -32,6 +32,7 @@ class SmallEncoder(nn.Module):
         self.channels = tuple(channels)
 
     def forward(self, image: Tensor, beside: Tensor) -> list[Tensor]:
+        """Features (B, C, h, w), fine to coarse."""
         x = torch.cat([standardised(image), beside], 1)
         found = []
         for stage in self.stages:
@@ -65,6 +66,7 @@ class TimmEncoder(nn.Module):
         self.register_buffer("deviation", deviation, persistent=False)
 
     def forward(self, image: Tensor, beside: Tensor) -> list[Tensor]:
+        """Features (B, C, h, w), fine to coarse."""
         found = list(self.network((image - self.mean) / self.deviation))
         coarse = interpolate(beside, found[-1].shape[-2:], mode="bilinear", align_corners=False, antialias=True)
         found[-1] = torch.cat([found[-1], coarse], 1)

@@ -1,11 +1,12 @@
 """A small network that corrects an optical flow: local correlation around it, at 1/4 and then at 1/2 of the resolution.
 
-It starts from a flow that OpenCV's DIS finds in a few milliseconds: right for most pixels, to a fraction of a pixel, but
-wrong at the borders of objects, in flat regions and where something small is fast.  At 1/4 of the resolution the features
-of image b are warped by that flow and correlated with those of image a; a few convolutions turn the correlation, the
-features of a and the flow into a correction (after PWC-Net, Sun et al., 2018).  At 1/2 the same is done again, with what
-is left of the difference of the images under the flow, which holds its fractions of a pixel.  A learned convex
-combination of neighbours (RAFT, Teed and Deng, 2020) gives the full resolution and keeps the borders of objects sharp.
+It starts from a flow that OpenCV's DIS finds in a few milliseconds: right for most pixels, to a fraction of a pixel,
+but wrong at the borders of objects, in flat regions and where something small is fast.  At 1/4 of the resolution the
+features of image b are warped by that flow and correlated with those of image a; a few convolutions turn the
+correlation, the features of a and the flow into a correction (after PWC-Net, Sun et al., 2018).  At 1/2 the same is
+done again, with what is left of the difference of the images under the flow, which holds its fractions of a pixel.  A
+learned convex combination of neighbours (RAFT, Teed and Deng, 2020) gives the full resolution and keeps the borders
+of objects sharp.
 """
 
 from __future__ import annotations

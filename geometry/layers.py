@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import torch
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, pad, unfold
 
@@ -17,10 +18,11 @@ class Convolutions(nn.Module):
 
     def __init__(self, *channels: int, stride: int = 1) -> None:
         super().__init__()
-        pairs = enumerate(zip(channels, channels[1:]))
+        pairs = enumerate(pairwise(channels))
         self.layers = nn.ModuleList(nn.Conv2d(c, o, 3, 1 if k else stride, 1) for k, (c, o) in pairs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) of the last convolution."""
         for layer in self.layers:
             x = leaky_relu(layer(x), SLOPE)
         return x

@@ -18,10 +18,10 @@ SCALE = 0.01
 class PoseNet(nn.Module):
     """Motion of the camera from a reference image to one or more others.
 
-    The images (standardised together), where their pixels look and, if asked for, the optical flow over the focal length
-    go through convolutions of stride 2; the mean over the image of a last layer, times `SCALE`, is an axis-angle and a
-    translation, in the scale of the depth that it was trained with.  A motion that is already known, such as the
-    classical estimate, can be given: the network then adds a correction to it.
+    The images (standardised together), where their pixels look and, if asked for, the optical flow over the focal
+    length go through convolutions of stride 2; the mean over the image of a last layer, times `SCALE`, is an
+    axis-angle and a translation, in the scale of the depth that it was trained with. A motion that is already
+    known, such as the classical estimate, can be given: the network then adds a correction to it.
 
     Args:
         channels: Of the convolutions, each of half the resolution of the one before.
@@ -84,5 +84,6 @@ class PoseNet(nn.Module):
         for stage in self.encoder:
             x = stage(x)
         motion = SCALE * self.head(self.squeeze(x)).mean((2, 3)).view(batch, self.targets, 6)
-        step = target_from_source(motion[..., :3], motion[..., 3:])
+        with torch.autocast(images.device.type, enabled=False):  # small angles do not survive half precision
+            step = target_from_source(motion[..., :3].float(), motion[..., 3:].float())
         return step if known is None else step @ known

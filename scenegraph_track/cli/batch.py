@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geometry.errors import GeometryError
 from scenegraph_track.cli.console import sentence
 from scenegraph_track.cli.progress import DRAW_SECONDS, Bar, progress_bar
 from scenegraph_track.config import Config
@@ -66,7 +67,7 @@ class Batch:
         """Run one sequence in this process."""
         try:
             return run_sequence(sequence, self.config, self.folder, self.options, tick)
-        except (UserError, OSError) as error:
+        except (UserError, GeometryError, OSError) as error:
             return sentence(error)
 
     def _here(self, sequences: list[Sequence], bar: Bar) -> Iterator[tuple[Sequence, Outcome]]:

@@ -85,14 +85,17 @@ class DepthStage(Stage):
         self._held_out: list[tuple[Tensor, Tensor, VideoDepth, np.ndarray]] = []
 
     def modules(self) -> dict[str, nn.Module]:
+        """The network by its name in the weights."""
         return {"depth": self.net}
 
     def batches(self, rank: int, world_size: int, start: int) -> Iterator[Any]:
+        """See `Stage.batches`."""
         labels, data = Labels(self.settings.labels), self.settings.data
         make = Samples(labels, data, self.settings.depth_net.completes)
         return endless_batches(make, self.seed, data.batch, data.workers, rank, world_size, start)
 
     def loss(self, batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Errors of log depth at all scales, smoothness, and the error of samples without known depth."""
         settings = self.settings.loss
         known = batch["known"] if self.settings.depth_net.completes else None
         found = self.net(batch["image"], batch["intrinsics"], known)
@@ -109,6 +112,7 @@ class DepthStage(Stage):
         return total, {"log_error": errors[0].mean(), "alone": errors[0][alone].sum() / alone.sum().clamp(min=1)}
 
     def validate(self) -> dict[str, float]:
+        """Median-scaled figures of the network alone and of the video depth that it completes."""
         if not self._held_out:
             clips = 1 if self.dry_run else self.settings.data.validation_clips
             self._held_out = [_held_out(seed, self.settings.labels) for seed in range(clips)]
@@ -129,6 +133,7 @@ class DepthStage(Stage):
         }
 
     def collapse(self, metrics: dict[str, float]) -> str | None:
+        """See `Stage.collapse`."""
         if metrics.get("val/delta1_network", 1.0) < 0.02:
             return "the depth of single images agrees with the truth nowhere"
         return None
@@ -169,7 +174,10 @@ def log_depth_errors(disparity: Tensor, depth: Tensor, weight: Tensor) -> tuple[
     error = (weight * centred.abs()).sum((1, 2, 3)) / mass
     gradient = difference.new_zeros(())
     for step in (1, 2, 4, 8):
-        for near, far in ((difference[..., step:], difference[..., :-step]), (difference[..., step:, :], difference[..., :-step, :])):
+        for near, far in (
+            (difference[..., step:], difference[..., :-step]),
+            (difference[..., step:, :], difference[..., :-step, :]),
+        ):
             along = near.shape[-1] != difference.shape[-1]
             both = weight[..., step:] * weight[..., :-step] if along else weight[..., step:, :] * weight[..., :-step, :]
             gradient = gradient + (both * (near - far).abs()).sum() / both.sum().clamp(min=1e-6) / 8

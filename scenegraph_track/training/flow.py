@@ -67,14 +67,17 @@ class FlowStage(Stage):
         self.net = FlowNet()
 
     def modules(self) -> dict[str, nn.Module]:
+        """The network by its name in the weights."""
         return {"flow": self.net}
 
     def batches(self, rank: int, world_size: int, start: int) -> Iterator[Any]:
+        """See `Stage.batches`."""
         data = self.settings.data
         make = partial(draw_pairs, data=data)
         return endless_batches(make, self.seed, data.clips, data.workers, rank, world_size, start)
 
     def loss(self, batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weighted robust errors of all levels."""
         weights = self.settings.loss
         found = self.net(batch["a"], batch["b"], batch["start"])
         weight = torch.where(batch["moving"], weights.moving, 1.0) * torch.where(batch["hidden"], weights.occluded, 1.0)
@@ -87,6 +90,7 @@ class FlowStage(Stage):
         return total, {"error": errors[0], "error_quarter": errors[-1]}
 
     def validate(self) -> dict[str, float]:
+        """End-point errors by region on held-out worlds."""
         errors: dict[str, list[Tensor]] = {}
         clips = 1 if self.dry_run else self.settings.data.validation_clips
         for seed in range(clips):
@@ -107,7 +111,7 @@ def robust_error(flow: Tensor, truth: Tensor, weight: Tensor, factor: int) -> Te
     That is e for small errors; large ones, which are mostly beyond repair, count less than in their proportion.
 
     Args:
-        flow: (B, 2, H / factor, W / factor) pixels of the full image; padded to whole multiples of `STRIDE` beyond it.
+        flow: (B, 2, h, w) pixels of the full image, at a level of its padded resolution.
         truth: (B, 2, H, W).
         weight: (B, 1, H, W).
         factor: Of the resolution.
@@ -126,7 +130,8 @@ def draw_pairs(rng: np.random.Generator, data: FlowData) -> Item:
     """Pairs of images of one world, cropped, mirrored and coloured at random.
 
     Returns:
-        ``a``, ``b`` (N, 3, C, C) in [0, 1], ``flow`` and ``start`` (N, 2, C, C) from a to b, exact and by DIS, ``moving`` and ``hidden`` (N, 1, C, C).
+        ``a``, ``b`` (N, 3, C, C) in [0, 1], ``flow`` and ``start`` (N, 2, C, C) from a to b, exact and by DIS,
+        ``moving`` and ``hidden`` (N, 1, C, C).
     """
     names, shares = list(data.presets), np.array(list(data.presets.values()))
     preset = str(rng.choice(names, p=shares / shares.sum()))

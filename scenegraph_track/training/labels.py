@@ -1,8 +1,9 @@
 """What depth and pose networks are taught by: triangulated depth and camera motion of rendered clips, without labels.
 
-Each scene gives one reference frame.  Flow to the next frame and to one well before and after it, and their camera motions, are fitted together
-(`geometry.triangulate`), which gives depth where the camera moved enough, with a confidence, and the motion to the next
-frame in the same scale.  The truth that the worlds know is not looked at.  Labels are made once and kept in a folder.
+Each scene gives one reference frame.  Flow to the next frame and to one well before and after it, and their camera
+motions, are fitted together (`geometry.triangulate`), which gives depth where the camera moved enough, with a
+confidence, and the motion to the next frame in the same scale.  The truth that the worlds know is not looked at.
+Labels are made once and kept in a folder.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class LabelSettings(BaseModel):
     size: int = Field(128, ge=32, description="side of the images, pixels")
     frames: int = Field(9, ge=3, description="of each clip; the middle one is labelled")
     frame_rates: list[float] = Field([5.0, 6.0, 8.0, 10.0, 15.0, 25.0], description="of the clips, drawn from")
-    flow: str = Field("dis_sparse", description="dis_fast, dis_sparse, dis_fine, embedded, or weights of a flow network")
+    flow: str = Field(
+        "dis_sparse", description="dis_fast, dis_sparse, dis_fine, embedded, or weights of a flow network"
+    )
     seed: int = Field(0, ge=0, description="of the scenes")
     workers: int = Field(2, ge=1, description="processes that make labels")
 

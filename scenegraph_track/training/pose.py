@@ -56,7 +56,9 @@ class PoseLoss(BaseModel):
 
     rotation: float = Field(1.0, ge=0, description="weight of the error of the rotation over its size")
     translation: float = Field(0.5, ge=0, description="weight of the error of the translation over its size")
-    direction: float = Field(0.5, ge=0, description="weight of the angle between the directions of translation, radians")
+    direction: float = Field(
+        0.5, ge=0, description="weight of the angle between the directions of translation, radians"
+    )
     floor: float = Field(0.002, gt=0, description="size (radians; share of the median depth) added to the divisors")
 
 
@@ -79,14 +81,17 @@ class PoseStage(Stage):
         self._held_out: list[tuple[Tensor, Tensor, Tensor, np.ndarray]] = []
 
     def modules(self) -> dict[str, nn.Module]:
+        """The network by its name in the weights."""
         return {"pose": self.net}
 
     def batches(self, rank: int, world_size: int, start: int) -> Iterator[Any]:
+        """See `Stage.batches`."""
         data = self.settings.data
         make = Pairs(Labels(self.settings.labels), data)
         return endless_batches(make, self.seed, data.batch, data.workers, rank, world_size, start)
 
     def loss(self, batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Relative errors of rotation and translation, and the angle between directions."""
         weights = self.settings.loss
         found = self.net(batch["images"], batch["intrinsics"], batch["flow"])[:, 0]
         truth, translates = batch["motion"], batch["translates"].flatten()
@@ -104,6 +109,7 @@ class PoseStage(Stage):
         return total, {"rotation": rotation, "translation": translation, "direction": direction}
 
     def validate(self) -> dict[str, float]:
+        """Median rotation ratio and angle between directions on held-out worlds."""
         if not self._held_out:
             clips = 1 if self.dry_run else self.settings.data.validation_clips
             self._held_out = [_held_out(seed, self.settings.labels) for seed in range(clips)]
@@ -121,6 +127,7 @@ class PoseStage(Stage):
         return {"rotation_ratio": _median(turns), "translation_deg": _median(directions)}
 
     def collapse(self, metrics: dict[str, float]) -> str | None:
+        """See `Stage.collapse`."""
         if metrics.get("val/rotation_ratio", 0.0) > 3:
             return "the rotations are worse than none"
         return None

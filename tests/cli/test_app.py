@@ -20,6 +20,7 @@ OPTIONS = {
     "eval mot": "--results --benchmark --no-preproc --json --csv --help",
     "demo": "--out --seed --help",
     "synth": "--preset --split --seed --sequences --frames --size --out --sheet --overwrite --help",
+    "train": "--config --set --out --resume --dry-run --devices --print-config --help",
     "info": "--json --help",
 }
 
@@ -45,7 +46,7 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     # Also without any argument.
     assert run([]) == 0
     text = capsys.readouterr().out
-    assert re.findall(r"│ (\w+)  ", text) == ["track", "demo", "synth", "info", "eval"]
+    assert re.findall(r"│ (\w+)  ", text) == ["track", "demo", "synth", "train", "info", "eval"]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

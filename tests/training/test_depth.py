@@ -76,7 +76,8 @@ def test_what_is_told_is_a_part_of_what_is_known() -> None:
 
 def test_samples_fit_the_network() -> None:
     class One:
-        arrays = {name: value[None] for name, value in label().items()}
+        def __init__(self) -> None:
+            self.arrays = {name: value[None] for name, value in label().items()}
 
         def __len__(self) -> int:
             return 1
