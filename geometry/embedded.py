@@ -1,16 +1,18 @@
 """The trained networks that ship with the package, or others of the same shape from a file, ready to use.
 
-Each takes and gives plain tensors, on the device of its input, without gradient.
+Each takes and gives plain tensors, on the device of its input (where the network moves to), without gradient.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from geometry.depth_net import DepthNet
+from geometry.errors import GeometryError
 from geometry.flow import dis_flow
 from geometry.flow_net import FlowNet
 from geometry.pose_net import PoseNet
@@ -36,7 +38,7 @@ class LearnedFlow:
         """Flow from a to b and from b to a."""
         start = torch.stack([dis_flow(image_a, image_b), dis_flow(image_b, image_a)])
         there = torch.stack([_floating(image_a), _floating(image_b)])
-        forward, backward = self.net(there, there.flip(0), start)[0]
+        forward, backward = self.net.to(there.device)(there, there.flip(0), start)[0]
         return forward, backward
 
 
@@ -53,13 +55,13 @@ class LearnedDepth:
     @torch.no_grad()
     def __call__(self, image: Tensor, intrinsics: Tensor) -> Tensor:
         """Depth (B, 1, H, W) of images (B, 3, H, W) in [0, 1] with intrinsics (B, 3, 3)."""
-        return self.net.depth(image, intrinsics)
+        return self.net.to(image.device).depth(image, intrinsics)
 
     @torch.no_grad()
     def complete(self, image: Tensor, intrinsics: Tensor, depth: Tensor, confidence: Tensor) -> Tensor:
         """The same, knowing depth (B, 1, H, W), 0 where unknown, with a confidence (B, 1, H, W)."""
         known = torch.cat([depth, confidence], 1) if self.net.completes else None
-        return self.net.depth(image, intrinsics, known)
+        return self.net.to(image.device).depth(image, intrinsics, known)
 
 
 def _floating(image: Tensor) -> Tensor:
@@ -88,7 +90,8 @@ def flow_estimator(path: str | Path | None = None) -> LearnedFlow:
 def depth_net(path: str | Path | None = None) -> DepthNet:
     """The trained depth network, built as its weights file says; ``path``: other weights."""
     file = embedded_weights("depth") if path is None else path
-    return _loaded(DepthNet(**_settings(file, "depth_net")), "depth", file)
+    settings = {**_settings(file, "depth_net"), "pretrained": False}  # the file holds all weights
+    return _loaded(_built(DepthNet, settings, file), "depth", file)
 
 
 def depth_estimator(path: str | Path | None = None) -> LearnedDepth:
@@ -99,10 +102,18 @@ def depth_estimator(path: str | Path | None = None) -> LearnedDepth:
 def pose_net(path: str | Path | None = None) -> PoseNet:
     """The trained pose network, built as its weights file says; ``path``: other weights."""
     file = embedded_weights("pose") if path is None else path
-    return _loaded(PoseNet(**_settings(file, "pose_net")), "pose", file)
+    return _loaded(_built(PoseNet, _settings(file, "pose_net"), file), "pose", file)
 
 
-def _settings(path: str | Path, section: str) -> dict:
+def _built(kind: Any, settings: dict[str, Any], path: str | Path) -> Any:
+    try:
+        return kind(**settings)
+    except TypeError as error:
+        raise GeometryError(f"{path}: the recipe in it does not describe a {kind.__name__} ({error})") from None
+
+
+def _settings(path: str | Path, section: str) -> dict[str, Any]:
     """Arguments of the network from the recipe in a weights file."""
     recipe = read_metadata(path).get("recipe", {})
-    return recipe.get(section, {}) if isinstance(recipe, dict) else {}
+    settings = recipe.get(section, {}) if isinstance(recipe, dict) else {}
+    return settings if isinstance(settings, dict) else {}

@@ -56,11 +56,17 @@ def _gray(image: Tensor) -> np.ndarray:
     return gray.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
 
-def _dis(method: str) -> Any:
-    """A fresh OpenCV estimator: they keep state, so none is shared."""
+LEAST_SIDE = 32
+"""Pixels; OpenCV's DIS reads beyond smaller images unless it goes down to the finest scale."""
+
+
+def _dis(method: str, side: int) -> Any:
+    """A fresh OpenCV estimator (they keep state, so none is shared) for images whose shorter side is this."""
     import cv2
 
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    if method == "dis_fast" and side < LEAST_SIDE:
+        dis.setFinestScale(0)
     if method != "dis_fast":
         patch, stride, iterations = (5, 2, 10) if method == "dis_fine" else (8, 4, 2)
         dis.setFinestScale(0)
@@ -72,7 +78,7 @@ def _dis(method: str) -> Any:
 
 def dis_flow(image_a: Tensor, image_b: Tensor, method: str = "dis_sparse") -> Tensor:
     """Flow (2, H, W) from a to b by OpenCV's DIS (Kroeger et al., 2016), see `optical_flow`."""
-    flow = _dis(method).calc(_gray(image_a), _gray(image_b), None)
+    flow = _dis(method, min(image_a.shape[1:])).calc(_gray(image_a), _gray(image_b), None)
     return torch.from_numpy(np.ascontiguousarray(flow.transpose(2, 0, 1))).to(image_a.device)
 
 

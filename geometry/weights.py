@@ -11,7 +11,7 @@ from torch import nn
 
 from geometry.errors import GeometryError
 
-FOLDER = Path(__file__).parent / "embedded"
+FOLDER = Path(__file__).parent / "trained"
 
 
 def embedded_weights(name: str) -> Path:

@@ -99,7 +99,7 @@ class GeometrySettings(_Settings):
     """Depth and camera motion besides what the frames of a caller bring; by default nothing is read or looked for."""
 
     measured: bool = Field(False, description="use depth and poses that lie beside the images (see ``data.measured``)")
-    flow: Literal["none", "dis_fast", "dis_fine", "embedded"] = Field(
+    flow: Literal["none", "dis_fast", "dis_sparse", "dis_fine", "embedded"] = Field(
         "none",
         description="optical flow to find from what is not measured (see ``geometry.video``), or none",
     )
@@ -109,7 +109,9 @@ class GeometrySettings(_Settings):
     @model_validator(mode="after")
     def _complete(self) -> GeometrySettings:
         if self.depth != "none" and self.flow == "none":
-            raise ValueError(f"expected a flow (dis_fast, dis_fine, embedded) with depth {self.depth}, found none")
+            raise ValueError(
+                f"expected a flow (dis_fast, dis_sparse, dis_fine, embedded) with depth {self.depth}, found none"
+            )
         return self
 
 

@@ -22,7 +22,13 @@ COMBINED = "COMBINED"
 PICTURES = (".jpg", ".jpeg", ".png")
 TITLES = {"image": "image", "truth": "truth"}
 DEPTH_TITLES = {**TITLES, "video": "video depth", "network": "single image", "mean_map": "mean map"}
-FLOW_TITLES = {**TITLES, "learned": "learned", "dis_fine": "DIS fine", "dis_fast": "DIS fast"}
+FLOW_TITLES = {
+    **TITLES,
+    "learned": "learned",
+    "dis_fine": "DIS fine",
+    "dis_sparse": "DIS sparse",
+    "dis_fast": "DIS fast",
+}
 
 
 @dataclass(frozen=True)

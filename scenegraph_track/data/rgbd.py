@@ -5,7 +5,7 @@
     rgb_registered/ or rgb/   images, in natural order
     depth/                    16 bit images of the same size and number: millimetres along the optical axis, 0 unknown
     poses/poses.txt           TUM: timestamp tx ty tz qx qy qz qw, camera to world, a line an image
-    intrinsics/K.txt          3 x 3 pinhole matrix in pixels
+    intrinsics/K.txt          3 x 3 pinhole matrix in pixels, the centre of the first pixel at (0.5, 0.5)
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ class Choice:
     """What is asked for.
 
     Args:
-        flow: "dis_fast", "dis_fine" or "embedded" (the network); None for the network where its weights are at hand,
-            else `FALLBACK`.
+        flow: A DIS of `METHODS` or "embedded" (the network); None for the network where its weights are at hand, else
+            `FALLBACK`.
         depth: "embedded", "none", or a model of `transformers` by hub id or folder; None for the network where its
             weights are at hand, else none.
         weights: Files that hold other weights of one or more of the networks.

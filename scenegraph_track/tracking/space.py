@@ -42,6 +42,8 @@ class Space:
         confidence: (h, w) in [0, 1], or None: measured.
         world_from_camera: (4, 4), or None.
         metric: Whether lengths are metres.
+        current_from_previous: (4, 4) motion since the last frame in the unit of the depth, where it was estimated; else
+            the poses of both frames say it.
     """
 
     intrinsics: np.ndarray
@@ -49,6 +51,7 @@ class Space:
     confidence: np.ndarray | None = None
     world_from_camera: np.ndarray | None = None
     metric: bool = True
+    current_from_previous: np.ndarray | None = None
 
 
 def video_geometry(settings: GeometrySettings) -> VideoGeometry | None:
@@ -106,7 +109,8 @@ def space_of(
         except GeometryError as error:
             raise UserError(f"frame {frame.index}: {error}") from None
         maps = (_numpy(part) for part in (k, found.depth, found.confidence, found.world_from_camera))
-        return Space(*maps, found.metric), state
+        moved = None if found.current_from_previous is None else _numpy(found.current_from_previous)
+        return Space(*maps, found.metric, moved), state
     depth = None if frame.depth is None else _numpy(frame.depth[0])
     pose = None if frame.world_from_camera is None else _numpy(frame.world_from_camera)
     return Space(_numpy(k), depth, None, pose), state

@@ -92,6 +92,9 @@ class Tracker:
             raise UserError(f"frame {frame.index}: its time {frame.timestamp} s is not after {state.timestamp} s")
         settings = self.config.tracker
         space, video = space_of(frame, self._video, state.geometry)
+        if video is not None and state.geometry is not None and bool(video.metric) != bool(state.geometry.metric):
+            unknown = replace(state.tracks, depth=np.full(len(state.tracks), np.nan))  # lengths have another unit now
+            state = replace(state, tracks=unknown, world_from_camera=np.zeros((0, 0)))
         depths = _depths(detections, frame, space)
         background = camera.small_grey(frame) if settings.motion.camera else state.background
         state, warp = self._followed(state, frame, space, background)
@@ -127,7 +130,9 @@ class Tracker:
             if not watches:
                 return state, None
             return state, camera.measured_motion(state.background, background, state.last_boxes, frame.size[0])
-        motion_ = np.linalg.inv(space.world_from_camera) @ state.world_from_camera
+        motion_ = space.current_from_previous
+        if motion_ is None:
+            motion_ = np.linalg.inv(space.world_from_camera) @ state.world_from_camera
         corners = similarity = None
         scale = background.shape[1] / frame.size[0] if watches else 1.0
         if watches:

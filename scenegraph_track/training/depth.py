@@ -90,7 +90,7 @@ class DepthStage(Stage):
 
     def batches(self, rank: int, world_size: int, start: int) -> Iterator[Any]:
         """See `Stage.batches`."""
-        labels, data = Labels(self.settings.labels), self.settings.data
+        labels, data = Labels(self.settings.labels, self.dry_run), self.settings.data
         make = Samples(labels, data, self.settings.depth_net.completes)
         return endless_batches(make, self.seed, data.batch, data.workers, rank, world_size, start)
 
@@ -241,7 +241,7 @@ def zoom_and_mirror(
     window = slice(y, y + high), slice(x, x + wide)
     image = cv2.resize(np.ascontiguousarray(image[window]), (width, height), interpolation=cv2.INTER_LINEAR)
     depth, confidence = (
-        cv2.resize(np.ascontiguousarray(m[window]), (width, height), interpolation=cv2.INTER_NEAREST)
+        cv2.resize(np.ascontiguousarray(m[window]), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         for m in (depth, confidence)
     )
     k = np.diag([width / wide, height / high, 1.0]) @ np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1.0]]) @ k

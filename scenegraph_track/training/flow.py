@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad
 
+from geometry.camera import pixel_grid
 from geometry.embedded import LearnedFlow
 from geometry.flow import dis_flow
 from geometry.flow_net import STRIDE, FlowNet
@@ -165,6 +166,8 @@ def _pair(rng: np.random.Generator, clip: WorldClip, first: int, second: int, da
         maps = [part.transpose(0, 2, 1) for part in maps]
         maps[2] = maps[2][::-1]
     found = dict(zip(("a", "b", "flow", "moving", "hidden"), (np.ascontiguousarray(part) for part in maps)))
+    ends = pixel_grid(data.crop, data.crop).numpy() + found["flow"]
+    found["hidden"] = found["hidden"] | ((ends < 0) | (ends > data.crop)).any(0, keepdims=True)
     there = dis_flow(torch.from_numpy(found["a"]), torch.from_numpy(found["b"]))
     return found | {"start": there.numpy()}
 

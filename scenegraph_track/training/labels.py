@@ -8,6 +8,8 @@ Labels are made once and kept in a folder.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -121,7 +123,12 @@ def _one_thread() -> None:
 
 
 def _chunk_path(settings: LabelSettings, number: int) -> Path:
-    return Path(settings.folder) / f"labels-{number:05d}.npz"
+    """Named for what the labels depend on, so that those of other settings are not taken for them."""
+    told = settings.model_dump(mode="json", exclude={"folder", "workers", "scenes"})
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+    count = min(CHUNK, settings.scenes - number * CHUNK)
+    part = "" if count == CHUNK else f"-{count}"
+    return Path(settings.folder) / f"labels-{digest}-{number:05d}{part}.npz"
 
 
 def make_labels(settings: LabelSettings, share: range | None = None) -> None:
@@ -152,11 +159,16 @@ class Labels:
 
     Args:
         settings: What was made; files that are missing are made first.
+        few: Make two labels in memory and none in the folder, to try a stage.
     """
 
-    def __init__(self, settings: LabelSettings) -> None:
-        make_labels(settings)
-        parts = [dict(np.load(_chunk_path(settings, k))) for k in range(-(-settings.scenes // CHUNK))]
+    def __init__(self, settings: LabelSettings, few: bool = False) -> None:
+        if few:
+            labels = [make_label(index, settings, estimator(settings.flow)) for index in range(2)]
+            parts = [{name: value[None] for name, value in label.items()} for label in labels]
+        else:
+            make_labels(settings)
+            parts = [dict(np.load(_chunk_path(settings, k))) for k in range(-(-settings.scenes // CHUNK))]
         self.arrays: dict[str, np.ndarray] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def __len__(self) -> int:

@@ -20,6 +20,9 @@ from scenegraph_track.training.flow import colour_pair
 from scenegraph_track.training.labels import Labels, LabelSettings, estimator
 from scenegraph_track.training.stage import Stage
 
+LEAST_TRUSTED = 0.1
+"""Scenes with a smaller share of trusted flow are left out: their motion was hardly seen."""
+
 
 class PoseNetSettings(BaseModel):
     """Arguments of `PoseNet`."""
@@ -87,7 +90,7 @@ class PoseStage(Stage):
     def batches(self, rank: int, world_size: int, start: int) -> Iterator[Any]:
         """See `Stage.batches`."""
         data = self.settings.data
-        make = Pairs(Labels(self.settings.labels), data)
+        make = Pairs(Labels(self.settings.labels, self.dry_run), data)
         return endless_batches(make, self.seed, data.batch, data.workers, rank, world_size, start)
 
     def loss(self, batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -159,11 +162,13 @@ class Pairs:
 
     def __init__(self, labels: Labels, data: PoseData) -> None:
         self.labels, self.data = labels, data
+        seen = labels.arrays["trusted"].mean((1, 2))
+        self.scenes = np.flatnonzero(seen >= LEAST_TRUSTED) if (seen >= LEAST_TRUSTED).any() else np.arange(len(labels))
 
     def __call__(self, rng: np.random.Generator) -> Item:
         """``images`` (1, 2, 3, H, W), ``intrinsics`` (1, 3, 3), ``flow`` (1, 1, 3, H, W), ``motion`` (1, 4, 4) and
         ``translates`` (1, 1) as a number; mirrored at random."""
-        row = next(self.labels.rows([rng.integers(len(self.labels))]))
+        row = next(self.labels.rows([rng.choice(self.scenes)]))
         pixels = (row[name].transpose(1, 2, 0) for name in ("image", "other"))
         images = np.stack(colour_pair(rng, *pixels, self.data.colour, self.data.noise))
         flow = np.concatenate([row["flow"].astype(np.float32), row["trusted"][None].astype(np.float32)])

@@ -35,7 +35,7 @@ class WindowData(BaseModel):
     worlds: int | None = Field(400, ge=1, description="different windows, each rendered once; None: always new ones")
     parallax: float = Field(0.3, ge=0, description="least median of the classical estimate, pixels")
     windows: int = Field(8, ge=1, description="in a batch")
-    flow: str = Field("dis_fine", description="classical flow: dis_fast or dis_fine")
+    flow: str = Field("dis_fine", description="classical flow: dis_fast, dis_sparse or dis_fine")
     workers: int = Field(0, ge=0, description="processes that render")
     validation_windows: int = Field(24, ge=1, description="from held-out worlds")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -36,6 +39,17 @@ def test_shift_is_found(method: str, kind: str) -> None:
     assert not found.consistent[:, -2:].any(), "what leaves the image is not consistent"
 
 
+@pytest.mark.parametrize("size", [(16, 192), (31, 300), (192, 16)])
+def test_wide_and_low_images(size: tuple[int, int]) -> None:
+    # OpenCV reads beyond such images at its fast preset, which ends the process: so another one is asked.
+    script = (
+        "import torch; from geometry import optical_flow; image = torch.rand(3, {}, {}); "
+        "print(tuple(optical_flow(image, image).flow.shape))".format(*size)
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == str((2, *size)), done.stderr[-300:]
+
+
 def test_same_answer_twice() -> None:
     # No state is kept between calls.
     a, b = texture(), shifted(texture(), 1.0, 1.0)
@@ -61,7 +75,7 @@ def test_consistency_by_hand() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(GeometryError, match="one of dis_fast, dis_fine"):
+    with pytest.raises(GeometryError, match="one of dis_fast, dis_sparse, dis_fine, embedded"):
         optical_flow(texture(), texture(), "farneback")
     with pytest.raises(GeometryError, match="one size"):
         optical_flow(texture(), texture(32, 32))

@@ -65,3 +65,19 @@ def test_processes_make_the_same_labels(tmp_path: Path) -> None:
     settings = LabelSettings(**TINY, folder=str(tmp_path), scenes=1, workers=1)
     make_labels(settings)
     assert np.array_equal(Labels(settings).arrays["depth"][0], make_label(0, settings, "dis_sparse")["depth"])
+
+
+def test_labels_of_other_settings_are_not_taken(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "CHUNK", 2)
+    settings = LabelSettings(**TINY, folder=str(tmp_path), scenes=1)
+    module._make_chunk(0, settings)
+    other = settings.model_copy(update={"flow": "dis_fast"})
+    assert module._chunk_path(other, 0) != module._chunk_path(settings, 0)
+    more = settings.model_copy(update={"scenes": 2, "workers": 1})
+    assert module._chunk_path(more, 0) != module._chunk_path(settings, 0), "one label is not two"
+    assert module._chunk_path(settings.model_copy(update={"workers": 1}), 0).exists(), "workers do not matter"
+
+
+def test_a_few_for_a_try_leave_nothing_behind(tmp_path: Path) -> None:
+    labels = Labels(LabelSettings(**TINY, folder=str(tmp_path / "none")), few=True)
+    assert len(labels) == 2 and not (tmp_path / "none").exists()
