@@ -70,10 +70,12 @@ def test_flow(weights: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     for name in ("epe_moving", "epe_border", "epe_background", "ms"):
         assert found[name] == found["methods"]["learned"][name] > 0
         assert found[f"{name}_dis"] == found["methods"][found["dis"]][name]
-    assert found["epe_moving_dis"] == min(found["methods"][dis]["epe_moving"] for dis in ("dis_fast", "dis_fine"))
+    assert found["epe_moving_dis"] == min(
+        found["methods"][dis]["epe_moving"] for dis in ("dis_fast", "dis_sparse", "dis_fine")
+    )
     said = capsys.readouterr().out
     assert "learned" in said and f"{found['epe_moving_dis']:.3f}" in said and "End-point error: mean distance" in said
-    assert cv2.imread(str(picture)).shape[1] == 5 * (192 + 6) - 6
+    assert cv2.imread(str(picture)).shape[1] == 6 * (192 + 6) - 6
     assert rows(table) == NAMES
 
 

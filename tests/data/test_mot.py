@@ -1,5 +1,4 @@
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -216,14 +215,3 @@ def test_every_real_file_is_read(shared_data):
         assert int(truth.considered.sum()) == int((raw[:, 6] != 0).sum())
         detections = mot.read_detections(path.parents[1] / "det" / "det.txt")
         assert sum(len(detections.frame(index)) for index in range(detections.length)) == len(detections)
-
-
-def test_reading_twenty_five_thousand_rows_twice_takes_under_a_tenth_of_a_second(shared_data):
-    folder = shared_data / "mot20_01" / "MOT20-01"
-    spent = []
-    for _ in range(3):
-        start = time.process_time()
-        mot.read_detections(folder / "det" / "det.txt")
-        mot.read_truth(folder / "gt" / "gt.txt")
-        spent.append(time.process_time() - start)
-    assert min(spent) < 0.1

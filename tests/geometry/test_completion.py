@@ -25,7 +25,7 @@ class Guess:
         self.told: torch.Tensor | None = None
 
     def __call__(self, image: torch.Tensor, intrinsics: torch.Tensor) -> torch.Tensor:
-        return torch.full((1, 1, 32, 40), 5.0)
+        return 5 * TRUTH[None, None]
 
     def complete(self, image: torch.Tensor, intrinsics: torch.Tensor, depth: torch.Tensor, confidence: torch.Tensor):
         self.told = depth
@@ -41,8 +41,18 @@ def test_a_network_that_completes_is_told_what_is_known() -> None:
 
 def test_without_anything_known_it_is_the_networks_depth() -> None:
     guess = Guess()
-    assert (complete_depth(found(0), IMAGE, K, guess) == 5).all()
+    assert torch.equal(complete_depth(found(0), IMAGE, K, guess), 5 * TRUTH)
     assert guess.told is None
+
+
+def test_triangulation_that_contradicts_the_network_is_not_believed() -> None:
+    # The network's own depth then, in the scale of what was found.
+    wrong = found(0.5)
+    waves = torch.exp(3 * torch.sin(torch.arange(40.0) * 2)).expand(32, 40)
+    wrong = VideoDepth(wrong.depth * waves, wrong.confidence, wrong.target_from_reference, 1.0, 0.1)
+    depth = complete_depth(wrong, IMAGE, K, lambda image, intrinsics: 5 * TRUTH[None, None])
+    ratio = depth / TRUTH
+    assert ratio.std() < 1e-4 and 0.1 < float(ratio.mean()) < 10
 
 
 def test_any_function_will_do() -> None:
