@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import queue
 import signal
 import threading
@@ -19,6 +18,7 @@ from typing import Any
 from geometry.errors import GeometryError
 from scenegraph_track.cli.console import sentence
 from scenegraph_track.cli.progress import DRAW_SECONDS, Bar, progress_bar
+from scenegraph_track.cli.spread import end_with_parent, use_one_thread
 from scenegraph_track.config import Config
 from scenegraph_track.data.sequences import Sequence
 from scenegraph_track.errors import UserError
@@ -71,7 +71,7 @@ class Batch:
             return sentence(error)
 
     def _here(self, sequences: list[Sequence], bar: Bar) -> Iterator[tuple[Sequence, Outcome]]:
-        _use_one_thread()
+        use_one_thread()
         for sequence in sequences:
             yield sequence, self.one(sequence, bar.advance)
 
@@ -93,15 +93,6 @@ class Batch:
             finally:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
-
-
-def _use_one_thread() -> None:
-    """Sums by several threads may differ in their last digit with the number of threads."""
-    import cv2
-    import torch
-
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
 
 
 def _pass_on(news: multiprocessing.Queue[Any], bar: Bar) -> None:
@@ -137,15 +128,8 @@ def _start_worker(news: multiprocessing.Queue[Any], stop: threading.Event) -> No
     _news, _stop = news, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("scenegraph_track").handlers[:] = [_Forward(logging.WARNING)]
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _use_one_thread()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    use_one_thread()
 
 
 def _work(batch: Batch, sequence: Sequence) -> Outcome:

@@ -29,7 +29,7 @@ def spread(function: Callable[[Item], Result], items: Sequence[Item], workers: i
     """
     workers = min(workers, len(items))
     if workers < 2:
-        _use_one_thread()
+        use_one_thread()
         yield from map(function, items)
         return
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
@@ -41,7 +41,7 @@ def spread(function: Callable[[Item], Result], items: Sequence[Item], workers: i
         pool.shutdown(cancel_futures=True)
 
 
-def _use_one_thread() -> None:
+def use_one_thread() -> None:
     """Sums by several threads may differ in their last digit with the number of threads."""
     import cv2
     import torch
@@ -53,11 +53,12 @@ def _use_one_thread() -> None:
 def _start_worker() -> None:
     """Prepare a process: it leaves Ctrl-C to its parent and ends when it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _use_one_thread()
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    use_one_thread()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Wait for the parent in a thread, and end this process when it ends."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

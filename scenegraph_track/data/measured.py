@@ -15,15 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from geometry.errors import GeometryError
 from geometry.trajectory import Trajectory, read_tum
-from scenegraph_track.data.rgbd import read_depth
-from scenegraph_track.errors import FormatError, UserError
-from scenegraph_track.files import list_images, read_text
+from scenegraph_track.data.rgbd import read_depth, read_matrix
+from scenegraph_track.errors import UserError
+from scenegraph_track.files import list_images
 from scenegraph_track.structures import Frame
 
 
@@ -82,19 +81,10 @@ def read_measured(folder: str | Path) -> Measured:
         trajectory = None if poses is None else read_tum(poses)
     except GeometryError as error:
         raise UserError(str(error)) from None
-    return Measured(list_images(folder / "depth"), trajectory, None if matrix is None else _read_matrix(matrix))
+    return Measured(
+        list_images(folder / "depth"), trajectory, None if matrix is None else torch.from_numpy(read_matrix(matrix))
+    )
 
 
 def _first(folder: Path, *names: str) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
-
-
-def _read_matrix(path: Path) -> Tensor:
-    words = read_text(path).replace(",", " ").split()
-    try:
-        matrix = np.array([float(word) for word in words]).reshape(3, 3)
-    except ValueError:
-        raise FormatError(path, None, "a 3 x 3 matrix of numbers", f"{len(words)} words") from None
-    if not (np.isfinite(matrix).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0):
-        raise FormatError(path, None, "positive focal lengths", f"{matrix[0, 0]:g} and {matrix[1, 1]:g}")
-    return torch.from_numpy(matrix)

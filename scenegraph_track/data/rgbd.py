@@ -143,12 +143,16 @@ def read_rgbd(folder: str | Path) -> RgbdRecording:
 
 
 def read_intrinsics(folder: Path) -> NDArray[np.float64]:
-    """The 3 x 3 matrix in ``intrinsics/K.txt``.
+    """The 3 x 3 matrix in ``intrinsics/K.txt``, see `read_matrix`."""
+    return read_matrix(folder / "intrinsics" / "K.txt")
+
+
+def read_matrix(path: Path) -> NDArray[np.float64]:
+    """A 3 x 3 pinhole matrix from a text file.
 
     Raises:
         FormatError: It holds no such matrix.
     """
-    path = folder / "intrinsics" / "K.txt"
     words = read_text(path).replace(",", " ").split()
     try:
         matrix = np.array([float(word) for word in words]).reshape(3, 3)
