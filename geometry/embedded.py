@@ -19,6 +19,10 @@ from geometry.pose_net import PoseNet
 from geometry.weights import embedded_weights, load_weights, read_metadata
 
 
+START = "dis_fine"
+"""The flow that `LearnedFlow` corrects."""
+
+
 class LearnedFlow:
     """A `FlowNet` as a flow estimator.
 
@@ -36,7 +40,7 @@ class LearnedFlow:
     @torch.no_grad()
     def both_ways(self, image_a: Tensor, image_b: Tensor) -> tuple[Tensor, Tensor]:
         """Flow from a to b and from b to a."""
-        start = torch.stack([dis_flow(image_a, image_b), dis_flow(image_b, image_a)])
+        start = torch.stack([dis_flow(*pair, START) for pair in ((image_a, image_b), (image_b, image_a))])
         there = torch.stack([_floating(image_a), _floating(image_b)])
         forward, backward = self.net.to(there.device)(there, there.flip(0), start)[0]
         return forward, backward
@@ -50,7 +54,7 @@ class LearnedDepth:
     """
 
     def __init__(self, net: DepthNet) -> None:
-        self.net = net.eval()
+        self.net = net.eval().to(memory_format=torch.channels_last)  # nearly twice as fast on a CPU at 128 x 128
 
     @torch.no_grad()
     def __call__(self, image: Tensor, intrinsics: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from geometry.errors import GeometryError
 METHODS = ("dis_fast", "dis_sparse", "dis_fine", "embedded")
 """DIS at its fast preset; down to the finest scale with large, sparse patches; the same with small, dense patches
 (several times slower, less error on moving objects); the network that ships with the package, which corrects
-``dis_sparse``."""
+``dis_fine``."""
 
 
 class FlowEstimator(Protocol):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from scenegraph_track.cli import eval_geometry
+from scenegraph_track.cli import eval_geometry, eval_objects
 from scenegraph_track.cli.console import out, usage
 from scenegraph_track.errors import UserError
 
@@ -44,7 +44,7 @@ app = typer.Typer(
 def _eval() -> None: ...
 
 
-for command in (eval_geometry.flow, eval_geometry.depth, eval_geometry.pose):
+for command in (eval_geometry.flow, eval_geometry.depth, eval_geometry.pose, eval_objects.objects):
     app.command()(command)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,9 +18,6 @@ from scenegraph_track.cli.geometry_report import (
     show_motion,
     trajectory_sheet,
 )
-
-if TYPE_CHECKING:
-    from scenegraph_track.evaluation.clips import Source
 
 
 def flow(
@@ -37,11 +34,11 @@ def flow(
     picture: options.Picture = None,
 ) -> None:
     """End-point error and time of the learned optical flow beside DIS, on objects, borders and background."""
-    from scenegraph_track.cli.measuring import Measuring
+    from scenegraph_track.cli.measuring import Measuring, choose_source
     from scenegraph_track.evaluation.flow import PROTOCOL, flow_figures
 
     files = Files(json_file, csv_file, picture)
-    source = _source(folder, worlds, split, sequences, frames, size)
+    source = choose_source(folder, worlds, split, sequences, frames, size)
     measuring = Measuring.prepare(source, None, "none", None, weights, workers)
     if measuring.estimators.learned_flow is None:
         note("no trained network for flow ships with this version: DIS alone is measured")
@@ -77,7 +74,7 @@ def depth(
     picture: options.Picture = None,
 ) -> None:
     """AbsRel, SqRel, RMSE and threshold shares of video depth beside the network alone, triangulation and mean maps."""
-    from scenegraph_track.cli.measuring import Measuring
+    from scenegraph_track.cli.measuring import Measuring, choose_source
     from scenegraph_track.evaluation.depth import PROTOCOL, depth_report
 
     files = Files(json_file, csv_file, picture)
@@ -86,7 +83,7 @@ def depth(
         return
     if not scale:
         raise BadUsage("--no-scale: video depth has no scale of its own; it goes with --results")
-    source = _source(folder, worlds, split, sequences, frames, size)
+    source = choose_source(folder, worlds, split, sequences, frames, size)
     measuring = Measuring.prepare(source, flow, depth, config, weights, workers, worlds)
     figures, rows, shown = measuring.measure("depth", depth_report, files.rows)
     show_depth(figures)
@@ -128,7 +125,7 @@ def pose(
     picture: options.Picture = None,
 ) -> None:
     """Camera motion beside identity and classical estimates, motion residual beside a homography's, trajectories."""
-    from scenegraph_track.cli.measuring import Measuring
+    from scenegraph_track.cli.measuring import Measuring, choose_source
     from scenegraph_track.evaluation.pose import PROTOCOL, pose_report
     from scenegraph_track.evaluation.trajectories import PROTOCOL as TRAJECTORIES
     from scenegraph_track.evaluation.trajectories import trajectory_report
@@ -139,7 +136,7 @@ def pose(
         return
     if not scale:
         raise BadUsage("--no-scale: the motions of one camera have no scale of their own; it goes with --truth")
-    source = _source(folder, worlds, split, sequences, frames, size)
+    source = choose_source(folder, worlds, split, sequences, frames, size)
     measuring = Measuring.prepare(source, flow, depth, config, weights, workers, worlds)
     figures, rows, _ = measuring.measure("pose", pose_report, 0)
     followed = measuring.follow(trajectories)
@@ -147,34 +144,6 @@ def pose(
     show_motion(figures)
     files.finish(figures, rows, measuring.about(), (*PROTOCOL, TRAJECTORIES))
     files.draw(lambda: trajectory_sheet(followed))
-
-
-def _source(
-    folder: Path | None,
-    preset: str,
-    split: str | None,
-    sequences: int | None,
-    frames: int | None,
-    size: str | None,
-) -> Source:
-    from scenegraph_track.cli.synth import parse_size
-    from scenegraph_track.data.worlds import PRESETS, SPLITS
-    from scenegraph_track.evaluation.clips import Recording, Worlds
-
-    if preset not in PRESETS:
-        raise BadUsage(f"--worlds {preset}: expected one of {', '.join(PRESETS)}")
-    if folder is None:
-        if split not in (None, *SPLITS):
-            raise BadUsage(f"--split {split}: expected one of {', '.join(SPLITS)}")
-        return Worlds(preset, split or "test", sequences or 40, parse_size(size or "128x128"), frames)
-    given = {"--split": split, "--sequences": sequences, "--frames": frames, "--size": size}
-    unfit = [option for option, value in given.items() if value is not None]
-    if unfit:
-        raise BadUsage(f"{unfit[0]}: goes with worlds, not with a folder")
-    with usage():
-        source = Recording(folder)
-        len(source)
-    return source
 
 
 def _judge_trajectory(result: Path | None, truth: Path | None, scale: bool, files: Files) -> None:

@@ -80,7 +80,7 @@ class Files:
             write_picture(picture(), self.picture)
 
 
-def show(title: str, rows: Mapping[str, Mapping[str, float]]) -> None:
+def show(title: str, rows: Mapping[str, Mapping[str, float]], digits: int = 3) -> None:
     """Print a table, a row a method, never cut; where a method has no figure, nothing stands."""
     from rich import box
     from rich.measure import Measurement
@@ -92,15 +92,15 @@ def show(title: str, rows: Mapping[str, Mapping[str, float]]) -> None:
     for column in columns:
         table.add_column(column.replace("_", "\n"), justify="right", vertical="bottom", no_wrap=True)
     for name, row in rows.items():
-        table.add_row(name, *(_number(row.get(column)) for column in columns))
+        table.add_row(name, *(_number(row.get(column), digits) for column in columns))
     console = out()
     needed = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
     console.width = max(console.width, needed)
     console.print(table)
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None or value != value else f"{value:.3f}"
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None or value != value else f"{value:.{digits}f}"
 
 
 def show_depth(figures: Mapping[str, Any]) -> None:

@@ -152,7 +152,15 @@ class Worlds:
 
     def clip(self, k: int) -> Clip:
         """The k-th world."""
-        return SyntheticClip(render(self._scene(k)), f"{self.preset}_{self.split}_{k:04d}")
+        return SyntheticClip(self.world(k), self.name(k))
+
+    def world(self, k: int) -> WorldClip:
+        """The k-th world, with all of its truth."""
+        return render(self._scene(k))
+
+    def name(self, k: int) -> str:
+        """What the k-th world is called."""
+        return f"{self.preset}_{self.split}_{k:04d}"
 
     @property
     def long_clips(self) -> int:

@@ -93,15 +93,24 @@ def _load(choice: Choice) -> Estimators:
     return Estimators(flow, learned, depth, pose, names)
 
 
-def _parts(files: tuple[str, ...]) -> dict[str, str]:
-    """The file that holds the weights of each network."""
+def networks_in(file: str) -> set[str]:
+    """Names of the networks of which a file holds weights.
+
+    Raises:
+        GeometryError: The file is missing or no safetensors file.
+    """
     from safetensors import safe_open
 
+    read_metadata(file)
+    with safe_open(file, framework="pt") as opened:
+        return {name.partition(".")[0] for name in opened.keys()}  # noqa: SIM118
+
+
+def _parts(files: tuple[str, ...]) -> dict[str, str]:
+    """The file that holds the weights of each network."""
     found: dict[str, str] = {}
     for file in files:
-        read_metadata(file)
-        with safe_open(file, framework="pt") as opened:
-            held = {name.partition(".")[0] for name in opened.keys()} & {"flow", "depth", "pose"}  # noqa: SIM118
+        held = networks_in(file) & {"flow", "depth", "pose"}
         if not held:
             raise GeometryError(f"{file}: expected weights of a network for flow, depth or pose, found none")
         found |= dict.fromkeys(held, file)

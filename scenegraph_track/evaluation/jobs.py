@@ -11,6 +11,9 @@ from scenegraph_track.evaluation.clips import Source
 from scenegraph_track.evaluation.depth import measure_depth
 from scenegraph_track.evaluation.estimators import Choice, load_estimators
 from scenegraph_track.evaluation.flow import DIS, LEARNED, measure_flow
+from scenegraph_track.evaluation.object_clips import ObjectWorlds, Videos
+from scenegraph_track.evaluation.object_methods import object_methods
+from scenegraph_track.evaluation.objects import measure_objects
 from scenegraph_track.evaluation.pose import measure_pose
 from scenegraph_track.evaluation.tally import Tally
 from scenegraph_track.evaluation.trajectories import Followed, follow_clip
@@ -28,12 +31,14 @@ class Job:
         choice: Flow and networks.
         prior: (H, W) mean depth map, where it is needed.
         drawn: Of so many first clips the maps are kept to be drawn.
+        detector: Weights of the learned detector in place of those that ship.
     """
 
-    source: Source
+    source: Source | Videos
     choice: Choice
     prior: Tensor | None = None
     drawn: int = 0
+    detector: str | None = None
 
     def flow(self, k: int) -> Measured:
         """Measure flow on the k-th clip."""
@@ -54,6 +59,13 @@ class Job:
         clip = self.source.clip(k)
         assert self.prior is not None
         return clip.name, measure_pose(clip, load_estimators(self.choice), self.prior), {}
+
+    def objects(self, k: int) -> Measured:
+        """Measure how objects are found on the k-th clip."""
+        assert isinstance(self.source, ObjectWorlds | Videos)
+        clip = self.source.object_clip(k, load_estimators(self.choice))
+        tally, maps = measure_objects(clip, object_methods(self.detector))
+        return clip.name, tally, maps if k < self.drawn else {}
 
     def follow(self, k: int) -> Followed | None:
         """Follow the camera through the k-th long clip."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -83,6 +83,14 @@ class CollapseWatch:
         lasting = found if len(self._entries) >= self.limits.patience else None
         self.collapsed = (self._entries[0], lasting) if lasting else None
         return lasting
+
+    def state(self) -> dict[str, Any]:
+        """What has been seen, as plain values."""
+        return {"entries": list(self._entries), "collapsed": self.collapsed}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state` gave."""
+        self._entries, self.collapsed = list(state["entries"]), state["collapsed"]
 
     def _found(self, metrics: dict[str, float], judge_depth: bool, judge_pose: bool) -> str | None:
         limits = self.limits

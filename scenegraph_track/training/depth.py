@@ -20,8 +20,9 @@ from geometry.triangulation import VideoDepth, video_depth
 from scenegraph_track.data.worlds import render, sample_scene
 from scenegraph_track.evaluation.geometry import DepthFigures, depth_figures, mean_figures
 from scenegraph_track.training.batches import Item, endless_batches
+from scenegraph_track.training.chunks import Chunks
 from scenegraph_track.training.flow import colour_pair
-from scenegraph_track.training.labels import Labels, LabelSettings, estimator
+from scenegraph_track.training.labels import LabelSettings, estimator, labels_of
 from scenegraph_track.training.stage import Stage
 
 
@@ -90,7 +91,8 @@ class DepthStage(Stage):
 
     def batches(self, rank: int, world_size: int, start: int) -> Iterator[Any]:
         """See `Stage.batches`."""
-        labels, data = Labels(self.settings.labels, self.dry_run), self.settings.data
+        data = self.settings.data
+        labels = labels_of(self.settings.labels, self.dry_run, rank, world_size)
         make = Samples(labels, data, self.settings.depth_net.completes)
         return endless_batches(make, self.seed, data.batch, data.workers, rank, world_size, start)
 
@@ -201,7 +203,7 @@ class Samples:
         completes: Whether a part of the depth is given to some.
     """
 
-    def __init__(self, labels: Labels, data: DepthData, completes: bool) -> None:
+    def __init__(self, labels: Chunks[LabelSettings], data: DepthData, completes: bool) -> None:
         self.labels, self.data, self.completes = labels, data, completes
         sure = (labels.arrays["confidence"] > 127).mean((1, 2))
         self.scenes = np.flatnonzero(labels.arrays["translates"] & (sure >= data.coverage))

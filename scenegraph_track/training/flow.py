@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad
 
 from geometry.camera import pixel_grid
-from geometry.embedded import LearnedFlow
+from geometry.embedded import START, LearnedFlow
 from geometry.flow import dis_flow
 from geometry.flow_net import STRIDE, FlowNet
 from scenegraph_track.data.worlds import render, sample_scene
@@ -168,7 +168,7 @@ def _pair(rng: np.random.Generator, clip: WorldClip, first: int, second: int, da
     found = dict(zip(("a", "b", "flow", "moving", "hidden"), (np.ascontiguousarray(part) for part in maps)))
     ends = pixel_grid(data.crop, data.crop).numpy() + found["flow"]
     found["hidden"] = found["hidden"] | ((ends < 0) | (ends > data.crop)).any(0, keepdims=True)
-    there = dis_flow(torch.from_numpy(found["a"]), torch.from_numpy(found["b"]))
+    there = dis_flow(torch.from_numpy(found["a"]), torch.from_numpy(found["b"]), START)
     return found | {"start": there.numpy()}
 
 

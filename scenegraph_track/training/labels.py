@@ -8,32 +8,22 @@ Labels are made once and kept in a folder.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from functools import cache, partial
-from multiprocessing import get_context
-from pathlib import Path
-from typing import Any
+from functools import cache
+from typing import Self
 
-import cv2
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from geometry import optical_flow, triangulate
 from geometry.embedded import flow_estimator
 from geometry.flow import FlowEstimator
 from geometry.triangulation import VideoDepth, choose_stride, choose_targets
-from scenegraph_track.data.worlds import render, sample_scene
-from scenegraph_track.files import atomic_write
+from scenegraph_track.data.worlds import PRESETS, Scene, render, sample_scene
+from scenegraph_track.training.chunks import Chunks
 
-CHUNK = 32
-"""Scenes in a file."""
-
-_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+NAME = "labels"
+"""Of the files."""
 
 
 class LabelSettings(BaseModel):
@@ -42,8 +32,11 @@ class LabelSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     folder: str = Field("runs/labels", description="where the labels are kept, and found again")
-    scenes: int = Field(2560, ge=1, description="one labelled frame each")
+    scenes: int = Field(2944, ge=1, description="one labelled frame each")
     presets: dict[str, float] = Field({"standard": 0.75, "static": 0.25}, description="share of each kind of world")
+    cameras: list[str] = Field(
+        ["walk", "drive", "orbit"], min_length=1, description="kinds of ego-motion that are rendered"
+    )
     size: int = Field(128, ge=32, description="side of the images, pixels")
     frames: int = Field(9, ge=3, description="of each clip; the middle one is labelled")
     frame_rates: list[float] = Field([5.0, 6.0, 8.0, 10.0, 15.0, 25.0], description="of the clips, drawn from")
@@ -52,6 +45,14 @@ class LabelSettings(BaseModel):
     )
     seed: int = Field(0, ge=0, description="of the scenes")
     workers: int = Field(2, ge=1, description="processes that make labels")
+
+    @model_validator(mode="after")
+    def _cameras_of_presets(self) -> Self:
+        for preset in self.presets:
+            known = PRESETS[preset].cameras if preset in PRESETS else ()
+            if not set(known) & set(self.cameras):
+                raise ValueError(f"preset {preset}: expected one with cameras of {self.cameras}, found {list(known)}")
+        return self
 
 
 def make_label(index: int, settings: LabelSettings, flow: str | FlowEstimator) -> dict[str, np.ndarray]:
@@ -63,12 +64,8 @@ def make_label(index: int, settings: LabelSettings, flow: str | FlowEstimator) -
         to the next frame and ``trusted`` (H, W); ``motion`` (4, 4) ``other_from_image`` in the scale of the depth;
         ``translates``: whether that scale and the direction are known.
     """
-    rng = np.random.default_rng((settings.seed, index))
-    names, shares = list(settings.presets), np.array(list(settings.presets.values()))
-    preset = str(rng.choice(names, p=shares / shares.sum()))
-    seed, size = int(rng.integers(2**62)), (settings.size, settings.size)
-    rate = float(rng.choice(settings.frame_rates))
-    clip = render(sample_scene(preset, "train", seed=seed, size=size, frames=settings.frames, frame_rate=rate))
+    rng, preset = _drawn(index, settings)
+    clip = render(_scene(rng, preset, settings))
     images = [torch.from_numpy(frame.image).permute(2, 0, 1).contiguous() for frame in clip.frames]
     intrinsics = torch.from_numpy(clip.scene.camera.intrinsics).float()
     middle = len(images) // 2
@@ -92,6 +89,27 @@ def make_label(index: int, settings: LabelSettings, flow: str | FlowEstimator) -
     }
 
 
+def _drawn(index: int, settings: LabelSettings) -> tuple[np.random.Generator, str]:
+    rng = np.random.default_rng((settings.seed, index))
+    names, shares = list(settings.presets), np.array(list(settings.presets.values()))
+    return rng, str(rng.choice(names, p=shares / shares.sum()))
+
+
+def preset_of(index: int, settings: LabelSettings) -> str:
+    """The kind of world that a label is of."""
+    return _drawn(index, settings)[1]
+
+
+def _scene(rng: np.random.Generator, preset: str, settings: LabelSettings) -> Scene:
+    """A scene whose camera moves in one of the wanted ways."""
+    size, rate = (settings.size, settings.size), float(rng.choice(settings.frame_rates))
+    while True:
+        seed = int(rng.integers(2**62))
+        scene = sample_scene(preset, "train", seed=seed, size=size, frames=settings.frames, frame_rate=rate)
+        if scene.camera.motion in settings.cameras:
+            return scene
+
+
 def _unit_median(depth: VideoDepth) -> tuple[VideoDepth, bool]:
     """The same with a median depth of 1 over sure pixels, and whether there are any."""
     sure = depth.confidence > 0.5
@@ -106,75 +124,11 @@ def estimator(name: str) -> str | FlowEstimator:
     return flow_estimator(name) if name.endswith(".safetensors") else name
 
 
-def _make_chunk(number: int, settings: LabelSettings) -> None:
-    path = _chunk_path(settings, number)
-    if path.exists():
-        return
-    flow = estimator(settings.flow)
-    scenes = range(number * CHUNK, min((number + 1) * CHUNK, settings.scenes))
-    labels = [make_label(index, settings, flow) for index in scenes]
-    with atomic_write(path, "wb") as file:
-        np.savez(file, **{name: np.stack([label[name] for label in labels]) for name in labels[0]})
+def make_row(index: int, settings: LabelSettings) -> dict[str, np.ndarray]:
+    """`make_label` with the flow that the settings name."""
+    return make_label(index, settings, estimator(settings.flow))
 
 
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-
-
-def _chunk_path(settings: LabelSettings, number: int) -> Path:
-    """Named for what the labels depend on, so that those of other settings are not taken for them."""
-    told = settings.model_dump(mode="json", exclude={"folder", "workers", "scenes"})
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
-    count = min(CHUNK, settings.scenes - number * CHUNK)
-    part = "" if count == CHUNK else f"-{count}"
-    return Path(settings.folder) / f"labels-{digest}-{number:05d}{part}.npz"
-
-
-def make_labels(settings: LabelSettings, share: range | None = None) -> None:
-    """Make the labels that are not there yet.
-
-    Args:
-        settings: What to make.
-        share: Numbers of the files to make; None: all.
-    """
-    chunks = range(-(-settings.scenes // CHUNK)) if share is None else share
-    wanted = [number for number in chunks if not _chunk_path(settings, number).exists()]
-    if not wanted:
-        return
-    Path(settings.folder).mkdir(parents=True, exist_ok=True)
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))  # read when a new process loads its numerical libraries
-    try:
-        with ProcessPoolExecutor(settings.workers, get_context("spawn"), _one_thread) as pool:
-            for _ in pool.map(partial(_make_chunk, settings=settings), wanted):
-                pass
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-
-
-class Labels:
-    """The labels of a folder in memory, by name, one row a scene.
-
-    Args:
-        settings: What was made; files that are missing are made first.
-        few: Make two labels in memory and none in the folder, to try a stage.
-    """
-
-    def __init__(self, settings: LabelSettings, few: bool = False) -> None:
-        if few:
-            labels = [make_label(index, settings, estimator(settings.flow)) for index in range(2)]
-            parts = [{name: value[None] for name, value in label.items()} for label in labels]
-        else:
-            make_labels(settings)
-            parts = [dict(np.load(_chunk_path(settings, k))) for k in range(-(-settings.scenes // CHUNK))]
-        self.arrays: dict[str, np.ndarray] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-    def __len__(self) -> int:
-        return len(self.arrays["image"])
-
-    def rows(self, chosen: Any) -> Iterator[dict[str, np.ndarray]]:
-        """The labels of some scenes."""
-        for index in chosen:
-            yield {name: values[index] for name, values in self.arrays.items()}
+def labels_of(settings: LabelSettings, few: bool = False, rank: int = 0, world_size: int = 1) -> Chunks[LabelSettings]:
+    """The labels of a folder in memory, one row a scene; see `Chunks`."""
+    return Chunks(settings, make_row, NAME, few, rank, world_size)

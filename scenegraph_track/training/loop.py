@@ -32,7 +32,7 @@ def train(fabric: Fabric, recipe: Recipe, stage: Stage, out: Path) -> Progress:
 
     Step s averages the gradients of the batches s a, ..., s a + a - 1 (a: ``accumulate``).  The learning rate, the
     batches and torch's random numbers are functions of seed and step, so that a state needs weights, their average,
-    the optimiser's moments and the scale of half precision only.
+    the optimiser's moments, the scale of half precision and what `Stage.state` remembers only.
 
     Args:
         fabric: Launched.
@@ -54,6 +54,7 @@ def train(fabric: Fabric, recipe: Recipe, stage: Stage, out: Path) -> Progress:
     if newest := fabric.broadcast(checkpoints.newest()):
         progress, state = load_state(newest)
         _restore(state, whole.parts, optimiser, ema, fabric)
+        stage.load_state(state.get("stage", {}))
     batches = stage.batches(fabric.global_rank, fabric.world_size, progress.step * settings.accumulate)
     means, figures = Means(), {}
 
@@ -63,7 +64,8 @@ def train(fabric: Fabric, recipe: Recipe, stage: Stage, out: Path) -> Progress:
             if best:
                 checkpoints.save_best(progress, weights)
             else:
-                checkpoints.save(progress, _state(whole.parts, optimiser, ema, fabric), weights)
+                state = _state(whole.parts, optimiser, ema, fabric) | {"stage": stage.state()}
+                checkpoints.save(progress, state, weights)
 
     with (
         Monitor(out, recipe.stage, settings.steps, progress.step, fabric.is_global_zero) as monitor,

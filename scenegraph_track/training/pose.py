@@ -16,8 +16,9 @@ from geometry.pose_net import PoseNet
 from scenegraph_track.data.worlds import render, sample_scene
 from scenegraph_track.evaluation.geometry import rotation_angle
 from scenegraph_track.training.batches import Item, endless_batches
+from scenegraph_track.training.chunks import Chunks
 from scenegraph_track.training.flow import colour_pair
-from scenegraph_track.training.labels import Labels, LabelSettings, estimator
+from scenegraph_track.training.labels import LabelSettings, estimator, labels_of
 from scenegraph_track.training.stage import Stage
 
 LEAST_TRUSTED = 0.1
@@ -90,7 +91,7 @@ class PoseStage(Stage):
     def batches(self, rank: int, world_size: int, start: int) -> Iterator[Any]:
         """See `Stage.batches`."""
         data = self.settings.data
-        make = Pairs(Labels(self.settings.labels, self.dry_run), data)
+        make = Pairs(labels_of(self.settings.labels, self.dry_run, rank, world_size), data)
         return endless_batches(make, self.seed, data.batch, data.workers, rank, world_size, start)
 
     def loss(self, batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -160,7 +161,7 @@ class Pairs:
         data: How they are varied.
     """
 
-    def __init__(self, labels: Labels, data: PoseData) -> None:
+    def __init__(self, labels: Chunks[LabelSettings], data: PoseData) -> None:
         self.labels, self.data = labels, data
         seen = labels.arrays["trusted"].mean((1, 2))
         self.scenes = np.flatnonzero(seen >= LEAST_TRUSTED) if (seen >= LEAST_TRUSTED).any() else np.arange(len(labels))

@@ -14,15 +14,19 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+from geometry.weights import embedded_weights
 from scenegraph_track.errors import UserError
 from scenegraph_track.files import atomic_write
 from scenegraph_track.training.checkpoints import BEST, Checkpoints
 from scenegraph_track.training.interrupts import TrainingInterrupted
 from scenegraph_track.training.loop import train
 from scenegraph_track.training.settings import Recipe, differences, load_recipe
-from scenegraph_track.training.stage import find_stage
+from scenegraph_track.training.stage import Stage, find_stage
+from scenegraph_track.training.weights import load_weights
 
 RECIPE = "recipe.yaml"
+
+EMBEDDED = "embedded"
 
 
 def run_training(
@@ -75,6 +79,7 @@ def _run(recipe: Recipe, out: Path, resume: bool, dry_run: bool) -> Path:
     torch.manual_seed(settings.seed)
     stage = recipe.create_stage()
     stage.dry_run = dry_run
+    _start(stage, settings.start)
     progress = train(fabric, recipe, stage, out)
     if progress.interrupted:
         newest = Checkpoints(out, recipe).newest()
@@ -82,6 +87,15 @@ def _run(recipe: Recipe, out: Path, resume: bool, dry_run: bool) -> Path:
             f"stopped after step {progress.step} of {settings.steps}; resume goes on from {newest}"
         )
     return out / BEST
+
+
+def _start(stage: Stage, files: dict[str, str]) -> None:
+    """Give modules the weights that they start from; `EMBEDDED` in place of a path means those that ship."""
+    modules = stage.modules()
+    for name, file in files.items():
+        if name not in modules:
+            raise UserError(f"train.start: expected modules of {', '.join(modules)}, found {name}")
+        load_weights(modules[name], embedded_weights(name) if file == EMBEDDED else file, name)
 
 
 def _fabric(recipe: Recipe) -> Fabric:

@@ -24,6 +24,7 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     seed: int = Field(0, ge=0, description="the one number that all randomness follows from")
+    start: dict[str, str] = Field({}, description="weights files that modules start from, by name; the rest is drawn")
     steps: int = Field(1000, ge=1, description="updates of the weights")
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int | Literal["auto"] = Field(1, description="processes on this machine, one a device")

@@ -19,6 +19,8 @@ STAGES: dict[str, str] = {
     "depth": "scenegraph_track.training.depth:DepthStage",
     "pose": "scenegraph_track.training.pose:PoseStage",
     "geometry": "scenegraph_track.training.photometric:PhotometricStage",
+    "graph": "scenegraph_track.training.graph:GraphStage",
+    "detector": "scenegraph_track.training.detector:DetectorStage",
 }
 """Stages by name, each as ``module:class``; imported when asked for."""
 
@@ -82,6 +84,13 @@ class Stage(ABC):
     def learning_rate_factors(self) -> dict[str, float]:
         """Factors of the learning rate by beginnings of weight names (``"depth.encoder": 0.1``); the longest counts."""
         return {}
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs beyond the modules: tensors and plain values for the checkpoint."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:  # noqa: B027 (most stages have none)
+        """Go on from what :meth:`state` gave (nothing, in a checkpoint without it); called before the first batch."""
 
     def validate(self) -> dict[str, float]:
         """Metrics on held-out data; called on one process, without gradient, modules in evaluation mode."""

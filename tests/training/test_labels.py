@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from geometry.camera import rigid_flow
-from scenegraph_track.training import labels as module
-from scenegraph_track.training.labels import Labels, LabelSettings, make_label, make_labels
+from scenegraph_track.training.labels import LabelSettings, make_label
 
 TINY = {"presets": {"static": 1.0}, "size": 64, "frames": 5, "frame_rates": [6.0]}
 
@@ -48,36 +47,8 @@ def test_the_same_number_gives_the_same_label() -> None:
     assert not np.array_equal(one["image"], make_label(4, settings, "dis_sparse")["image"])
 
 
-def test_a_folder_is_filled_once_and_goes_on_where_it_stopped(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", 2)
-    settings = LabelSettings(**TINY, folder=str(tmp_path / "labels"), scenes=3)
-    for number in range(2):
-        (tmp_path / "labels").mkdir(exist_ok=True)
-        module._make_chunk(number, settings)
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "labels").iterdir()}
-    labels = Labels(settings)
-    assert len(labels) == 3 and len(before) == 2
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "labels").iterdir()} == before
-    assert np.array_equal(labels.arrays["image"][2], make_label(2, settings, "dis_sparse")["image"])
-
-
-def test_processes_make_the_same_labels(tmp_path: Path) -> None:
-    settings = LabelSettings(**TINY, folder=str(tmp_path), scenes=1, workers=1)
-    make_labels(settings)
-    assert np.array_equal(Labels(settings).arrays["depth"][0], make_label(0, settings, "dis_sparse")["depth"])
-
-
-def test_labels_of_other_settings_are_not_taken(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", 2)
-    settings = LabelSettings(**TINY, folder=str(tmp_path), scenes=1)
-    module._make_chunk(0, settings)
-    other = settings.model_copy(update={"flow": "dis_fast"})
-    assert module._chunk_path(other, 0) != module._chunk_path(settings, 0)
-    more = settings.model_copy(update={"scenes": 2, "workers": 1})
-    assert module._chunk_path(more, 0) != module._chunk_path(settings, 0), "one label is not two"
-    assert module._chunk_path(settings.model_copy(update={"workers": 1}), 0).exists(), "workers do not matter"
-
-
-def test_a_few_for_a_try_leave_nothing_behind(tmp_path: Path) -> None:
-    labels = Labels(LabelSettings(**TINY, folder=str(tmp_path / "none")), few=True)
-    assert len(labels) == 2 and not (tmp_path / "none").exists()
+def test_only_cameras_that_were_asked_for(tmp_path: Path) -> None:
+    settings = LabelSettings(**{**TINY, "cameras": ["drive"]})
+    assert make_label(0, settings, "dis_sparse")["translates"]
+    with pytest.raises(ValueError, match="static"):
+        LabelSettings(cameras=["still"])

@@ -1,0 +1,99 @@
+"""``scenegraph-track eval objects``: objects found without labels, on worlds or annotated real videos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from scenegraph_track.cli import eval_options as options
+from scenegraph_track.cli.console import note, usage
+from scenegraph_track.cli.geometry_report import Files, show
+
+
+def objects(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Annotated videos in place of worlds, one or a folder of them: MOTChallenge (img1, gt: boxes) or "
+            "DAVIS (JPEGImages, Annotations: masks).",
+            show_default=False,
+        ),
+    ] = None,
+    worlds: options.Preset = "standard",
+    split: options.Split = None,
+    sequences: options.Sequences = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Frames of each world; the preset decides otherwise. Longer videos are cut into parts of at most so "
+            "many.  [default there: 80]",
+            rich_help_panel=options.WHERE,
+        ),
+    ] = None,
+    size: options.Size = None,
+    flow: options.Flow = None,
+    depth: options.Depth = None,
+    config: options.Config = None,
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Weights of the detector, or of a network for flow or depth, in place of those that ship; may be "
+            "given several times.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    workers: options.Workers = 1,
+    json_file: options.Json = None,
+    csv_file: options.Csv = None,
+    picture: options.Picture = None,
+) -> None:
+    """FG-ARI, mBO, box recall and CorLoc of the learned detector beside k-means, components of motion and blocks."""
+    from scenegraph_track.cli.measuring import Measuring, choose_source
+    from scenegraph_track.evaluation.object_clips import PART, ObjectWorlds, Videos
+    from scenegraph_track.evaluation.object_methods import learned_method, part_weights
+    from scenegraph_track.evaluation.objects import DRAWN, PROTOCOL, object_figures
+    from scenegraph_track.visualize.objects import object_sheet
+
+    files = Files(json_file, csv_file, picture)
+    source = choose_source(
+        folder,
+        worlds,
+        split,
+        sequences,
+        None if folder else frames,
+        size,
+        ObjectWorlds,
+        lambda path: Videos(path, frames or PART),
+    )
+    with usage():
+        detector, others = part_weights(weights or [])
+        learned = learned_method(detector)
+    measuring = Measuring.prepare(source, flow, depth, config, others, workers, detector=detector)
+    if learned is None:
+        note("no trained detector ships with this version: the baselines alone are measured")
+    figures, rows, shown = measuring.measure("objects", object_figures, -(-files.rows // DRAWN))
+    _show(figures)
+    about = measuring.about()
+    about["uses"] = {**about["uses"], "detector": "none" if learned is None else detector or "embedded"}
+    files.finish(figures, rows, about, PROTOCOL)
+    files.draw(lambda: object_sheet(shown))
+
+
+def _show(figures: Mapping[str, Any]) -> None:
+    """Print the figures that there are, masks and boxes in one table, then what moves apart from what stands still."""
+    methods = figures["methods"]
+    for title, apart in (("objects found, percent", False), ("what moves and what stands still, percent", True)):
+        columns = [
+            column
+            for column in next(iter(methods.values()))
+            if column.endswith(("_moving", "_still")) == apart
+            and any(row[column] == row[column] for row in methods.values())
+        ]
+        if columns:
+            show(title, {name: {column: row[column] for column in columns} for name, row in methods.items()}, digits=1)
