@@ -1,4 +1,4 @@
-"""From depth that is sure in places to depth everywhere: triangulation where it is sure, a network elsewhere."""
+"""From depth that is known in places to depth everywhere: triangulation where it is sure, a network elsewhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from geometry.triangulation import VideoDepth, fuse, relative_scale
+from geometry.errors import GeometryError
+from geometry.triangulation import PRIOR, VideoDepth, fuse, relative_scale
 
 DepthEstimator = Callable[[Tensor, Tensor], Tensor]
 """Depth (B, 1, H, W) along z, of any scale, from images (B, 3, H, W) in [0, 1] and intrinsics (B, 3, 3).
@@ -16,15 +17,22 @@ One with a method ``complete(image, intrinsics, depth, confidence)`` is told the
 """
 
 DISAGREEMENT = 0.5
-"""Mean difference in log depth between the fused depth and the network's own from which triangulation is not believed:
-where it is right the two differ by 0.1 to 0.35 on held-out worlds, where it is wrong by about 1."""
+"""Mean difference in log depth between the fused depth and the network's own from which what is known is not believed:
+where triangulation is right the two differ by 0.1 to 0.35 on held-out worlds, where it is wrong by about 1."""
 
 GUESS_ERROR = 0.2
 """Relative error of a network's depth that the fusion reckons with."""
 
+SURER = 10.0
+"""A network is told what has at least so many times the odds of its own guess.  Frames that only carry its guesses on
+come to about as much (`geometry.video_views.MEMORY`): told those, it would follow itself."""
+
+FLAT = 0.02
+"""Confidence of depth that nothing is known about."""
+
 
 def complete_depth(found: VideoDepth, image: Tensor, intrinsics: Tensor, estimator: DepthEstimator) -> Tensor:
-    """Depth of every pixel; the estimator's own, in the scale of what was found, where the two contradict each other.
+    """Depth of every pixel of a frame of a clip, see `fill_depth`.
 
     Args:
         found: What triangulation is sure of.
@@ -35,15 +43,68 @@ def complete_depth(found: VideoDepth, image: Tensor, intrinsics: Tensor, estimat
     Returns:
         (H, W), positive, in the scale of ``found``, or of the estimator where nothing was found.
     """
-    pixels = (image.float() / 255 if image.dtype == torch.uint8 else image)[None]
-    cameras = intrinsics[None].float()
-    alone = estimator(pixels, cameras)[0, 0]
-    factor = relative_scale(found.depth, found.confidence, alone, torch.ones_like(alone))
-    if factor is None:
-        return alone
-    guess = alone
-    if hasattr(estimator, "complete"):
-        guess = estimator.complete(pixels, cameras, found.depth[None, None], found.confidence[None, None])[0, 0]
-    fused = fuse(found.depth, found.confidence, guess, GUESS_ERROR)
-    difference = (fused / alone).log()
-    return alone * factor if (difference - difference.median()).abs().mean() > DISAGREEMENT else fused
+    return fill_depth(found.depth, found.confidence, image, intrinsics, estimator)[0]
+
+
+def fill_depth(
+    depth: Tensor,
+    confidence: Tensor,
+    image: Tensor,
+    intrinsics: Tensor,
+    estimator: DepthEstimator | None,
+    error: float = GUESS_ERROR,
+    doubt: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """Depth of every pixel; the network's own, in the scale of what is known, where the two contradict each other.
+
+    A network that completes is told what is measured or much surer than its own guess (`SURER`).
+
+    Args:
+        depth: (H, W), 0 where unknown.
+        confidence: (H, W) in [0, 1], ``1 / (1 + (s / PRIOR)^2)`` of the relative standard deviation s.
+        image: (3, H, W) RGB, float in [0, 1] or uint8.
+        intrinsics: (3, 3).
+        estimator: A network's depth, which may also complete what is known; None: what is known goes on around itself.
+        error: Typical relative error of the network's depth.
+        doubt: False where what is known was measured, and is to be believed whatever the network says.
+
+    Returns:
+        Depth (H, W), positive, in the scale of ``depth``, or of the estimator where nothing is known; and its
+        confidence (H, W), `FLAT` where nothing tells.
+
+    Raises:
+        GeometryError: The estimator gives another shape.
+    """
+    known = (depth > 0) & (confidence > 0)
+    flat = FLAT if estimator is None else 1 / (1 + (error / PRIOR) ** 2)
+    own = flat / (1 - flat)
+    odds = torch.where(known, confidence / (1 - confidence).clamp(min=1e-3), 0.0)
+    if estimator is None:
+        alone, guess = None, torch.ones_like(depth)
+        error = PRIOR * ((1 - FLAT) / FLAT) ** 0.5
+    else:
+        pixels, cameras = (image.float() / 255 if image.dtype == torch.uint8 else image)[None], intrinsics[None].float()
+        surer = known & (odds > SURER * own) if doubt else known
+        tells = hasattr(estimator, "complete") and bool(surer.any())
+        alone = _like(depth, estimator(pixels, cameras)) if doubt or not tells else None
+        guess = alone
+        if tells:
+            told = (torch.where(surer, part, 0.0)[None, None].to(pixels) for part in (depth, confidence))
+            guess = _like(depth, estimator.complete(pixels, cameras, *told))
+    full = fuse(depth, confidence, guess, error)
+    if doubt and alone is not None and _contradict(full, alone):
+        factor = relative_scale(depth, confidence, alone, torch.ones_like(alone))
+        return alone * factor, torch.full_like(alone, flat)
+    return full, (own + odds) / (1 + own + odds)
+
+
+def _like(depth: Tensor, found: Tensor) -> Tensor:
+    """A network's depth (1, 1, H, W) as a map like another."""
+    if found.shape != (1, 1, *depth.shape):
+        raise GeometryError(f"expected depth (1, 1, H, W) from the network, found {tuple(found.shape)}")
+    return found[0, 0].detach().to(depth).clamp(min=1e-6)
+
+
+def _contradict(full: Tensor, alone: Tensor) -> bool:
+    difference = (full / alone).log()
+    return float((difference - difference.median()).abs().mean()) > DISAGREEMENT

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from geometry.completion import complete_depth
-from geometry.triangulation import VideoDepth
+from geometry.completion import FLAT, GUESS_ERROR, complete_depth, fill_depth
+from geometry.errors import GeometryError
+from geometry.triangulation import PRIOR, VideoDepth
 
 IMAGE, K = torch.rand(3, 32, 40), torch.tensor([[40.0, 0, 20], [0, 40.0, 16], [0, 0, 1]])
 TRUTH = 2 + torch.arange(40.0).expand(32, 40) / 10
@@ -14,7 +16,7 @@ TRUTH = 2 + torch.arange(40.0).expand(32, 40) / 10
 def found(share: float) -> VideoDepth:
     """The truth in the left part of the image."""
     known = torch.zeros(32, 40)
-    known[:, : int(40 * share)] = 0.95
+    known[:, : int(40 * share)] = 0.98
     return VideoDepth(TRUTH * (known > 0), known, torch.eye(4)[None], 1.0, 0.1)
 
 
@@ -60,3 +62,45 @@ def test_any_function_will_do() -> None:
     depth = complete_depth(found(0.5), IMAGE, K, lambda image, intrinsics: torch.ones(1, 1, 32, 40))
     assert (depth[:, :18] / TRUTH[:, :18] - 1).abs().max() < 0.1
     assert depth.min() > 0
+
+
+def test_confidence_adds_up() -> None:
+    # What is known and what is guessed, by the network or by nothing at all, in odds.
+    sure = found(0.5).confidence
+    known, own = sure > 0, (PRIOR / GUESS_ERROR) ** 2
+    for estimator, odds in ((Guess(), own), (None, FLAT / (1 - FLAT))):
+        depth, confidence = fill_depth(found(0.5).depth, sure, IMAGE, K, estimator)
+        total = confidence / (1 - confidence)
+        assert torch.allclose(total[~known], torch.tensor(odds)) and torch.allclose(
+            total[known], 49 + total[0, -1], rtol=1e-3
+        )
+        assert (depth > 0).all()
+
+
+def test_a_network_is_told_what_is_much_surer_or_measured() -> None:
+    sure = found(0.5).confidence
+    guess = Guess()
+    fill_depth(found(0.5).depth, 0.9 * sure, IMAGE, K, guess)
+    assert guess.told is None
+    fill_depth(found(0.5).depth, 0.9 * sure, IMAGE, K, guess, doubt=False)
+    assert guess.told is not None and torch.equal(guess.told[0, 0], found(0.5).depth)
+    sure[sure > 0] = 0.98
+    sure[:16] *= 0.9
+    fill_depth(found(0.5).depth, sure, IMAGE, K, guess)
+    assert not guess.told[0, 0, :16].any()
+    assert torch.equal(guess.told[0, 0, 16:], found(0.5).depth[16:])
+
+
+def test_what_contradicts_the_network_may_be_measured() -> None:
+    # Then it is believed; else it also loses its confidence.
+    waves = TRUTH * torch.exp(3 * torch.sin(torch.arange(40.0) * 2))
+    known = torch.full((32, 40), 0.99)
+    depth, confidence = fill_depth(waves, known, IMAGE, K, Guess(), doubt=False)
+    assert (confidence > known).all() and float((depth / waves).log().abs().median()) < 0.1
+    depth, confidence = fill_depth(waves, known, IMAGE, K, Guess())
+    assert (depth / TRUTH).std() < 1e-4 and (confidence < known).all()
+
+
+def test_a_network_of_another_resolution_is_refused() -> None:
+    with pytest.raises(GeometryError, match="from the network"):
+        complete_depth(found(0.5), IMAGE, K, lambda image, intrinsics: torch.ones(1, 1, 16, 20))

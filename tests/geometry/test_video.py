@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -200,6 +201,22 @@ def test_a_network_fills_what_motion_does_not_tell(walk: WorldClip) -> None:
     torch.testing.assert_close(one.depth, depth_of(frame), rtol=1e-3, atol=0)
     torch.testing.assert_close(one.world_from_camera, torch.eye(4).double(), atol=1e-6, rtol=0)
     assert one.metric and 0.3 < float(one.confidence.median()) < 0.95
+
+
+def test_what_contradicts_the_network_is_not_carried_on(walk: WorldClip) -> None:
+    # A state of mistaken depth, which a camera at rest would keep: the network's shape then, in the state's scale.
+    frame = walk.frames[0]
+    given = image_of(frame), torch.from_numpy(frame.intrinsics)
+    geometry = VideoGeometry("dis_fast", lambda image, intrinsics: depth_of(frame)[None, None])
+    state, _ = geometry.step(geometry.start(), *given)
+    waves = torch.exp(3 * torch.sin(torch.arange(SIZE[0]) * 1.0)).expand(SIZE[::-1])
+    for factor, same in ((waves, False), (torch.tensor(7.0), True)):
+        wrong = replace(state, depth=state.depth * factor, confidence=torch.full_like(state.depth, 0.95))
+        _, one = geometry.step(wrong, *given)
+        ratio = one.depth / depth_of(frame)
+        assert float(ratio.std() / ratio.mean()) < 1e-3
+        assert float(ratio.median()) == pytest.approx(7.0, rel=0.01) or not same
+        assert (float(one.confidence.median()) > 0.9) == same
 
 
 def test_large_images_are_reduced(walk: WorldClip) -> None:
