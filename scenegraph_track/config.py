@@ -83,8 +83,14 @@ class OfflineSettings(_Settings):
     link: float = Field(0.5, ge=0, le=1, description="least probability of a link")
 
 
+class GraphSettings(_Settings):
+    """The graph tracker, which corrects the association of the reference tracker (see ``graph.graph_tracker``)."""
+
+    weights: str = Field("none", description="trained weights, a .safetensors file; none: no correction")
+
+
 class TrackerSettings(_Settings):
-    """The tracker; ``reference`` is motion alone, nothing learned."""
+    """The tracker; ``reference`` is motion alone, and nothing learned unless ``graph`` says so."""
 
     kind: Literal["reference"] = "reference"
     scores: ScoreSettings = ScoreSettings()
@@ -93,6 +99,7 @@ class TrackerSettings(_Settings):
     life: LifeSettings = LifeSettings()
     show: ShowSettings = ShowSettings()
     offline: OfflineSettings = OfflineSettings()
+    graph: GraphSettings = GraphSettings()
 
 
 class GeometrySettings(_Settings):
@@ -115,10 +122,24 @@ class GeometrySettings(_Settings):
         return self
 
 
+class DetectorSettings(_Settings):
+    """What finds objects in frames that come without detections."""
+
+    kind: Literal["none", "slots", "transformers"] = Field(
+        "none", description="slots: discovers objects without labels; transformers: a detector of that library"
+    )
+    weights: str = Field("embedded", description="slots: embedded or a file; transformers: a hub id or a folder")
+    threshold: float = Field(0.3, ge=0, le=1, description="least score of a detection")
+    classes: list[str] = Field([], description="transformers: names of the classes that are kept; empty: all")
+    text: str | None = Field(None, description="transformers: what to look for, for detectors that read")
+    working_size: int = Field(256, ge=32, description="slots: longer side to which images without flow are reduced")
+
+
 class Config(_Settings):
     """Everything that one run depends on besides its input."""
 
     tracker: TrackerSettings = TrackerSettings()
+    detector: DetectorSettings = DetectorSettings()
     geometry: GeometrySettings = GeometrySettings()
 
 

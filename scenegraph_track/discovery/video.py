@@ -7,8 +7,10 @@ few frames comes back under its number.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -16,12 +18,13 @@ from torch.nn.functional import interpolate
 from detectors.carrying import carry_masks
 from detectors.proposals import proposals_from_labels
 from detectors.slot_detector import SlotDetector
+from scenegraph_track.errors import UserError
 from scenegraph_track.structures import Detections
 
 MEMORY = 6
 """Frames for which a slot that explains nothing is carried on."""
 
-LEAST = 0.3
+LEAST = 0.35
 """Probability from which a pixel is of a slot's object."""
 
 PRESENCE = 0.3
@@ -49,6 +52,28 @@ class DiscoveryState:
     ages: Tensor
     masks: Tensor
     used: int = 0
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything as NumPy arrays by name, for saving."""
+        return {
+            "numbers": self.numbers.numpy(),
+            "ages": self.ages.numpy(),
+            "masks": self.masks.numpy(),
+            "used": np.array([self.used]),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> DiscoveryState:
+        """The state that :meth:`arrays` came from.
+
+        Raises:
+            UserError: An array is missing.
+        """
+        try:
+            parts = (torch.from_numpy(np.array(arrays[name])) for name in ("numbers", "ages", "masks"))
+            return cls(*parts, used=int(arrays["used"][0]))
+        except KeyError as missing:
+            raise UserError(f"expected the state of a detector, {missing.args[0]} is missing") from None
 
     @classmethod
     def start(cls) -> DiscoveryState:

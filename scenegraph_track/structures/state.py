@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,6 +34,7 @@ _TRACK_FIELDS: dict[str, tuple[tuple[int | None, ...], str]] = {
     "mark_time": ((), "f"),
     "last_box": ((4,), "f"),
     "depth": ((), "f"),
+    "memory": ((None,), "f"),
 }
 
 
@@ -62,6 +64,7 @@ class TrackTable(Equal):
         mark_time: (N,) when, NaN where there is no mark.
         last_box: (N, 4) the last matched box, xyxy pixels, moved with the camera since.
         depth: (N,) last known depth along z of the current camera, moved with it since; NaN where unknown.
+        memory: (N, D) what a learned tracker remembers of each track; D is 0 without one.
 
     Raises:
         UserError: A field has another number of rows.
@@ -85,6 +88,7 @@ class TrackTable(Equal):
     mark_time: np.ndarray
     last_box: np.ndarray
     depth: np.ndarray
+    memory: np.ndarray
 
     def __post_init__(self) -> None:
         n = len(self.ids)  # the hot path: rows only, see check()
@@ -117,6 +121,7 @@ class TrackTable(Equal):
     def empty(cls, filters: int) -> TrackTable:
         """No tracks, with a bank of so many filters."""
         sizes = {name: (0, *(filters if t is None else t for t in tail)) for name, (tail, _) in _TRACK_FIELDS.items()}
+        sizes["memory"] = (0, 0)
         kinds = {"i": np.int64, "f": np.float64}
         return cls(**{name: np.zeros(sizes[name], dtype=kinds[kind]) for name, (_, kind) in _TRACK_FIELDS.items()})
 
@@ -140,6 +145,7 @@ class TrackerState(Equal):
         intrinsics: (3, 3) of the last frame, (0, 0) where its pose is not known.
         world_from_camera: (4, 4) pose of the last frame, (0, 0) where it is not known.
         geometry: What `geometry.video` carries where it finds depth and motion, else None.
+        detector: What a detector carries where it finds the objects, by name.
     """
 
     next_frame: int
@@ -156,6 +162,7 @@ class TrackerState(Equal):
     intrinsics: np.ndarray
     world_from_camera: np.ndarray
     geometry: VideoGeometryState | None = None
+    detector: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     _ARRAYS: ClassVar[tuple[str, ...]] = (
         "filter_errors",
@@ -199,12 +206,15 @@ class TrackerState(Equal):
             arrays = {name: values[name] for name in cls._ARRAYS}
             video = {k.removeprefix(_GEOMETRY): v for k, v in values.items() if k.startswith(_GEOMETRY)}
             geometry = VideoGeometryState.from_arrays(video) if video else None
+            detector = {k.removeprefix(_DETECTOR): v for k, v in values.items() if k.startswith(_DETECTOR)}
             tracks.check()
         except FileNotFoundError:
             raise UserError(f"{path}: no such file") from None
         except (SafetensorError, KeyError, OSError, GeometryError) as wrong:
             raise UserError(f"{path}: expected a tracker state, {wrong}") from None
-        return cls(int(next_frame), timestamp, step, int(next_id), tracks, **arrays, geometry=geometry)
+        return cls(
+            int(next_frame), timestamp, step, int(next_id), tracks, **arrays, geometry=geometry, detector=detector
+        )
 
     def _flat(self) -> dict[str, np.ndarray]:
         return {
@@ -213,8 +223,9 @@ class TrackerState(Equal):
             **{f"tracks.{name}": getattr(self.tracks, name) for name in _TRACK_FIELDS},
             **{name: getattr(self, name) for name in self._ARRAYS},
             **({} if self.geometry is None else {_GEOMETRY + k: v for k, v in self.geometry.arrays().items()}),
+            **{_DETECTOR + k: v for k, v in self.detector.items()},
         }
 
 
-_STATE_FORMAT = "scenegraph-track tracker state 2"
-_GEOMETRY = "geometry."
+_STATE_FORMAT = "scenegraph-track tracker state 3"
+_GEOMETRY, _DETECTOR = "geometry.", "detector."

@@ -13,6 +13,7 @@ One step is a pure function of the state and the detections of a frame:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -35,7 +36,8 @@ class Association:
         last_seen: (N,) seconds of the detection before this frame's.
         detection: (N,) row of the matched detection or -1.
         left: (N,) bool, forgotten in this frame.
-        candidates: (3, P) track row, detection row and similarity of every pair that was weighed, as float64.
+        candidates: (3, P) track row, detection row and similarity of every pair that was weighed, as float64; (9, P)
+            where a learned tracker told, with the probability of the match and the weights of the five cues.
     """
 
     tracks: TrackTable
@@ -67,6 +69,87 @@ def start_state() -> TrackerState:
     )
 
 
+@dataclass(frozen=True)
+class Situation:
+    """A frame before anything is matched: the tracks where they are expected, and what was detected.
+
+    Args:
+        before: The state after the last frame.
+        settings: Of the tracker.
+        timestamp: Seconds of this frame.
+        tracks: The tracks moved to this frame.
+        chosen: Filter of the bank that their boxes are taken from.
+        predicted: (N, 4) where each track is expected, xyxy pixels.
+        boxes: (M, 4) detections, xyxy pixels.
+        scores: (M,) raw.
+        sure: (M,) surenesses.
+        score_memory: (K, 2) see `TrackerState`.
+        classes: (M,) or None.
+        depths: (M,), NaN where unknown, or None.
+        embeddings: (M, D) appearance of the detections, or None.
+        image_size: (W, H) or None.
+    """
+
+    before: TrackerState
+    settings: TrackerSettings
+    timestamp: float
+    tracks: TrackTable
+    chosen: int
+    predicted: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    sure: np.ndarray
+    score_memory: np.ndarray
+    classes: np.ndarray | None
+    depths: np.ndarray | None
+    embeddings: np.ndarray | None
+    image_size: tuple[int, int] | None
+
+    @property
+    def high(self) -> np.ndarray:
+        """Rows of the detections of the first stage."""
+        return np.flatnonzero(self.sure >= self.settings.scores.high)
+
+    @property
+    def low(self) -> np.ndarray:
+        """Rows of the unsure detections."""
+        scores = self.settings.scores
+        return np.flatnonzero((self.sure < scores.high) & (self.sure >= scores.low))
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What a learned tracker changes in the similarities of a frame.
+
+    Args:
+        track: (E,) rows of tracks.
+        detection: (E,) rows of detections; no pair stands there twice.
+        change: (E,) is added to the similarity of the pair in every stage; other pairs stay as they are.
+        probability: (E,) of the match.
+        cues: (E, 5) weight of each cue behind it.
+        notes: What the learned tracker wants back in `LearnedCost.remember`.
+    """
+
+    track: np.ndarray
+    detection: np.ndarray
+    change: np.ndarray
+    probability: np.ndarray
+    cues: np.ndarray
+    notes: Any = None
+
+
+class LearnedCost(Protocol):
+    """A learned tracker behind the reference tracker's association."""
+
+    def correct(self, situation: Situation) -> Correction:
+        """What to change before anything is matched."""
+
+    def remember(
+        self, situation: Situation, correction: Correction, detection: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The memories of the tracks (N, D) after the match, and those that newborn tracks start with (M, D)."""
+
+
 def associate(
     state: TrackerState,
     settings: TrackerSettings,
@@ -77,6 +160,8 @@ def associate(
     current_from_previous: np.ndarray | None = None,
     image_size: tuple[int, int] | None = None,
     depths: np.ndarray | None = None,
+    embeddings: np.ndarray | None = None,
+    learned: LearnedCost | None = None,
 ) -> tuple[TrackerState, Association]:
     """One step of the reference tracker.
 
@@ -91,29 +176,102 @@ def associate(
             None: found by vote of the boxes.
         image_size: (W, H); objects that leave it are forgotten at once.
         depths: (M,) of the detections, NaN where unknown; None: all unknown.
+        embeddings: (M, D) appearance of the detections, which only a learned tracker looks at.
+        learned: Corrects the similarities; None: nothing learned.
 
     Returns:
         The next state and what was decided.
     """
-    first = np.isnan(state.timestamp)
-    dt = 0.0 if first else timestamp - state.timestamp
+    situation = prepare(
+        state,
+        settings,
+        timestamp,
+        boxes,
+        scores,
+        classes,
+        current_from_previous,
+        image_size,
+        depths,
+        embeddings,
+    )
+    if learned is None:
+        return conclude(situation, *matched(situation))
+    correction = learned.correct(situation)
+    detection, candidates = matched(situation, correction)
+    return conclude(situation, detection, candidates, *learned.remember(situation, correction, detection))
+
+
+def prepare(
+    state: TrackerState,
+    settings: TrackerSettings,
+    timestamp: float,
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    classes: np.ndarray | None = None,
+    current_from_previous: np.ndarray | None = None,
+    image_size: tuple[int, int] | None = None,
+    depths: np.ndarray | None = None,
+    embeddings: np.ndarray | None = None,
+) -> Situation:
+    """Move the tracks to the time of a frame and calibrate its scores; see :func:`associate`."""
+    dt = 0.0 if np.isnan(state.timestamp) else timestamp - state.timestamp
     chosen = motion.chosen_filter(state.filter_errors) if settings.motion.adapt else len(motion.BANK) // 2
     memory = remember(state.score_memory, state.last_boxes, state.last_scores, boxes, settings.scores.memory)
     sure = surenesses(scores, memory)
-    high = np.flatnonzero(sure >= settings.scores.high)
-    low = np.flatnonzero((sure < settings.scores.high) & (sure >= settings.scores.low))
-
     tracks = _predicted(state.tracks, settings, dt)
-    confirmed = tracks.ids > 0
     if current_from_previous is None and settings.motion.vote and len(tracks):
-        recent = confirmed & (timestamp - tracks.seen < 0.5)
+        recent = (tracks.ids > 0) & (timestamp - tracks.seen < 0.5)
+        high = np.flatnonzero(sure >= settings.scores.high)
         current_from_previous = camera.voted_motion(_boxes(tracks, chosen)[recent], boxes[high])
     if current_from_previous is not None and len(tracks):
         tracks = _moved(tracks, current_from_previous)
+    return Situation(
+        before=state,
+        settings=settings,
+        timestamp=timestamp,
+        tracks=tracks,
+        chosen=chosen,
+        predicted=_boxes(tracks, chosen),
+        boxes=boxes,
+        scores=scores,
+        sure=sure,
+        score_memory=memory,
+        classes=classes,
+        depths=depths,
+        embeddings=embeddings,
+        image_size=image_size,
+    )
 
-    predicted, last_seen = _boxes(tracks, chosen), tracks.seen
-    detection, candidates = _matched(tracks, predicted, boxes, classes, high, low, settings)
-    tracks, errors, spread = _corrected(tracks, state, settings, detection, boxes, sure, classes, timestamp, chosen)
+
+def conclude(
+    situation: Situation,
+    detection: np.ndarray,
+    candidates: np.ndarray,
+    memory: np.ndarray | None = None,
+    newborn_memory: np.ndarray | None = None,
+) -> tuple[TrackerState, Association]:
+    """Correct the matched tracks, start new ones and forget others.
+
+    Args:
+        situation: See :func:`prepare`.
+        detection: (N,) row of the matched detection of each track or -1.
+        candidates: See `Association`, here by rows of the situation.
+        memory: (N, D) of the tracks, None where nothing is learned.
+        newborn_memory: (M, D) with which a track that starts at a detection begins.
+
+    Returns:
+        The next state and what was decided.
+    """
+    state, settings, timestamp = situation.before, situation.settings, situation.timestamp
+    boxes, sure, classes, depths = situation.boxes, situation.sure, situation.classes, situation.depths
+    chosen, predicted = situation.chosen, situation.predicted
+    first = np.isnan(state.timestamp)
+    high, last_seen = situation.high, situation.tracks.seen
+    tracks, errors, spread = _corrected(
+        situation.tracks, state, settings, detection, boxes, sure, classes, timestamp, chosen
+    )
+    if memory is not None:
+        tracks = replace(tracks, memory=memory)
     if depths is not None:
         found = np.where(detection >= 0, depths[detection], np.nan) if len(depths) else np.full(len(tracks), np.nan)
         tracks = replace(tracks, depth=np.where(np.isfinite(found), found, tracks.depth))
@@ -133,6 +291,8 @@ def associate(
             next_id += len(born)
         if depths is not None:
             born.depth[:] = depths[births]
+        width = tracks.memory.shape[1]
+        born = replace(born, memory=np.zeros((len(born), width)) if newborn_memory is None else newborn_memory[births])
         tracks = tracks.joined(born)
         detection = np.concatenate([detection, births])
         predicted = np.concatenate([predicted, boxes[births]])
@@ -140,20 +300,19 @@ def associate(
 
     out = _boxes(tracks, chosen)
     out[detection >= 0] = boxes[detection[detection >= 0]]
-    left = has_left(tracks, out, timestamp, settings, image_size)
-    step = state.step if first else dt
+    left = has_left(tracks, out, timestamp, settings, situation.image_size)
     after = replace(
         state,
         next_frame=state.next_frame + 1,
         timestamp=timestamp,
-        step=step,
+        step=state.step if first else timestamp - state.timestamp,
         next_id=next_id,
         tracks=tracks[~left] if left.any() else tracks,
         filter_errors=errors,
         spread=spread,
-        score_memory=memory,
+        score_memory=situation.score_memory,
         last_boxes=boxes.copy(),  # the caller may go on writing into his arrays
-        last_scores=scores.copy(),
+        last_scores=situation.scores.copy(),
     )
     shown = tracks.ids > 0
     rows = np.cumsum(shown) - 1
@@ -209,25 +368,24 @@ def _moved(tracks: TrackTable, current_from_previous: np.ndarray) -> TrackTable:
     )
 
 
-def _matched(
-    tracks: TrackTable,
-    predicted: np.ndarray,
-    boxes: np.ndarray,
-    classes: np.ndarray | None,
-    high: np.ndarray,
-    low: np.ndarray,
-    settings: TrackerSettings,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The detection of each track (-1: none), and every pair that was weighed."""
+def matched(situation: Situation, correction: Correction | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The detection of each track (-1: none), and every pair that was weighed (see `Association`)."""
+    tracks, predicted, boxes, classes = situation.tracks, situation.predicted, situation.boxes, situation.classes
+    association, high = situation.settings.association, situation.high
     detection = np.full(len(tracks), -1)
     weighed = []
-    association = settings.association
     confirmed = tracks.ids > 0
+    change = None
+    if correction is not None:
+        change = np.zeros((len(tracks), len(boxes)))
+        change[correction.track, correction.detection] = correction.change
 
     def stage(expected: np.ndarray, rows: np.ndarray, columns: np.ndarray, gate: float) -> None:
         if len(rows) == 0 or len(columns) == 0:
             return
         similar = similarity(expected[rows], boxes[columns], association.expansion)
+        if change is not None:
+            similar = similar + change[rows[:, None], columns]
         if classes is not None:
             similar = np.where(tracks.classes[rows, None] == classes[None, columns], similar, 0.0)
         i, j = match(similar, gate)
@@ -241,9 +399,21 @@ def _matched(
     recent = confirmed & (tracks.missed <= 1)
     stage(predicted, np.flatnonzero(confirmed), high, association.gate)
     stage(tracks.last_box, np.flatnonzero(recent & (detection < 0)), free(), association.still_gate)
-    stage(predicted, np.flatnonzero(recent & (detection < 0)), low, association.low_gate)
+    stage(predicted, np.flatnonzero(recent & (detection < 0)), situation.low, association.low_gate)
     stage(predicted, np.flatnonzero(~confirmed), free(), association.tentative_gate)
-    return detection, np.concatenate(weighed, axis=1) if weighed else np.zeros((3, 0))
+    candidates = np.concatenate(weighed, axis=1) if weighed else np.zeros((3, 0))
+    return detection, candidates if correction is None else _explained(candidates, correction, change.shape)
+
+
+def _explained(candidates: np.ndarray, correction: Correction, shape: tuple[int, int]) -> np.ndarray:
+    """Weighed pairs with the learned probability and cue weights below them, NaN where the network saw none."""
+    row = np.full(shape, -1)
+    row[correction.track, correction.detection] = np.arange(len(correction.track))
+    edge = row[candidates[0].astype(np.int64), candidates[1].astype(np.int64)]
+    known = np.concatenate([correction.probability[:, None], correction.cues], axis=1)
+    told = np.full((len(edge), known.shape[1]), np.nan)
+    told[edge >= 0] = known[edge[edge >= 0]]
+    return np.concatenate([candidates, told.T])
 
 
 def _corrected(

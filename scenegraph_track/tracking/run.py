@@ -101,11 +101,12 @@ def run_sequence(
     """
     started = time.perf_counter()
     outputs = Outputs(Path(folder), sequence.name)
-    detections = _detections(sequence, config)
+    detections = _detections(sequence, config, options)
     sees = _sees(sequence, config, options)
     decode = sees or (options.save_video and _has_images(sequence))
-    frames = SequenceFrames(sequence, decode, detections.length, sees and config.geometry.measured)
-    if frames.length is not None and detections.length > frames.length:
+    least = 0 if detections is None else detections.length
+    frames = SequenceFrames(sequence, decode, least, sees and config.geometry.measured)
+    if detections is not None and frames.length is not None and least > frames.length:
         logger.warning(
             "%s: detections after frame %d, the last of the sequence, are left out", detections.path, frames.length
         )
@@ -116,7 +117,7 @@ def run_sequence(
             lines = files.enter_context(atomic_write(graph)) if options.save_graph else None
             video = None
             if options.save_video:
-                size = frames.size or _extent(detections)
+                size = frames.size or ((640, 480) if detections is None else _extent(detections))
                 video = AnnotatedVideo(work / outputs.path(VIDEO).name, size, frames.frame_rate)
                 files.enter_context(video)
             live = None if options.offline else video
@@ -149,6 +150,7 @@ def recipe(sequence: Sequence, config: Config, options: RunOptions) -> dict[str,
         "version": __version__,
         "configuration": config.model_dump(),
         "rules": _digest(weights_path()),
+        "weights": _weights(config),
         "mode": "offline" if options.offline else "online",
         "detections": sequence.detections and _digest(sequence.detections),
         "frames": frames,
@@ -156,10 +158,16 @@ def recipe(sequence: Sequence, config: Config, options: RunOptions) -> dict[str,
     return json.loads(json.dumps(values))
 
 
+def _weights(config: Config) -> dict[str, str]:
+    """Digests of the weights files that the settings name."""
+    files = {"graph": config.tracker.graph.weights, "detector": config.detector.weights}
+    return {name: _digest(Path(file)) for name, file in files.items() if Path(file).is_file()}
+
+
 def _steps(
     tracker: Tracker,
     frames: Iterable[Frame],
-    detections: DetectionFile,
+    detections: DetectionFile | None,
     sees: bool,
     lines: IO[str] | None,
     video: AnnotatedVideo | None,
@@ -169,7 +177,7 @@ def _steps(
     state = tracker.start()
     for frame in frames:
         seen = frame if sees else Frame(frame.index, frame.timestamp, size=frame.size)
-        state, scene = tracker.step(state, seen, detections.frame(frame.index))
+        state, scene = tracker.step(state, seen, None if detections is None else detections.frame(frame.index))
         if lines is not None:
             lines.write(to_json_line(scene) + "\n")
         if video is not None:
@@ -191,14 +199,21 @@ def _refine_graph(path: Path, tracks: Tracks, names: dict[int, int]) -> None:
             lines.write(to_json_line(scene) + "\n")
 
 
-def _detections(sequence: Sequence, config: Config) -> DetectionFile:
+def _detections(sequence: Sequence, config: Config, options: RunOptions) -> DetectionFile | None:
+    """The detections beside a sequence; None where the detector of the settings finds them in its images."""
+    if _discovers(sequence, config, options):
+        return None
     if sequence.detections is None:
         raise UserError(
-            f"{sequence.path}: the {config.tracker.kind} tracker needs detections and there are none beside it; give "
-            "them with --detections FILE (lines frame,-1,left,top,width,height,score, frames from 1) or FOLDER "
+            f"{sequence.path}: there are no detections beside it; give them "
+            "with --detections FILE (lines frame,-1,left,top,width,height,score, frames from 1) or FOLDER "
             f"(with {sequence.name}.txt)"
         )
     return sequence.read_detections()
+
+
+def _discovers(sequence: Sequence, config: Config, options: RunOptions) -> bool:
+    return config.detector.kind != "none" and options.images and sequence.detections is None and _has_images(sequence)
 
 
 def _has_images(sequence: Sequence) -> bool:
@@ -208,7 +223,7 @@ def _has_images(sequence: Sequence) -> bool:
 def _sees(sequence: Sequence, config: Config, options: RunOptions) -> bool:
     """Whether the tracker looks at images."""
     uses = config.tracker.motion.camera or config.geometry.measured or config.geometry.flow != "none"
-    return options.images and uses and _has_images(sequence)
+    return (options.images and uses and _has_images(sequence)) or _discovers(sequence, config, options)
 
 
 def _extent(detections: DetectionFile) -> tuple[int, int]:

@@ -44,6 +44,8 @@ class Space:
         metric: Whether lengths are metres.
         current_from_previous: (4, 4) motion since the last frame in the unit of the depth, where it was estimated; else
             the poses of both frames say it.
+        flow: (2, h, w) to the frame before at the resolution of the depth map, pixels of it; or None.
+        residual: (2, h, w) of it that the camera does not explain, NaN where it cannot be trusted; or None.
     """
 
     intrinsics: np.ndarray
@@ -52,6 +54,8 @@ class Space:
     world_from_camera: np.ndarray | None = None
     metric: bool = True
     current_from_previous: np.ndarray | None = None
+    flow: Tensor | None = None
+    residual: Tensor | None = None
 
 
 def video_geometry(settings: GeometrySettings) -> VideoGeometry | None:
@@ -110,7 +114,7 @@ def space_of(
             raise UserError(f"frame {frame.index}: {error}") from None
         maps = (_numpy(part) for part in (k, found.depth, found.confidence, found.world_from_camera))
         moved = None if found.current_from_previous is None else _numpy(found.current_from_previous)
-        return Space(*maps, found.metric, moved), state
+        return Space(*maps, found.metric, moved, found.flow, found.residual), state
     depth = None if frame.depth is None else _numpy(frame.depth[0])
     pose = None if frame.world_from_camera is None else _numpy(frame.world_from_camera)
     return Space(_numpy(k), depth, None, pose), state

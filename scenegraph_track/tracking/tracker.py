@@ -19,7 +19,8 @@ from scenegraph_track.tracking import camera, motion
 from scenegraph_track.tracking.emission import covers, inside_part, load_rules
 from scenegraph_track.tracking.matching import paired_iou
 from scenegraph_track.tracking.placement import object_depths, positions
-from scenegraph_track.tracking.reference import Association, associate, start_state
+from scenegraph_track.tracking.proposing import Proposer, proposer
+from scenegraph_track.tracking.reference import Association, LearnedCost, associate, start_state
 from scenegraph_track.tracking.space import (
     SLACK,
     Space,
@@ -59,6 +60,18 @@ class Tracker:
     def _video(self) -> VideoGeometry | None:
         return self.geometry or video_geometry(self.config.geometry)
 
+    @cached_property
+    def _proposer(self) -> Proposer | None:
+        return proposer(self.config.detector)
+
+    @cached_property
+    def _learned(self) -> LearnedCost | None:
+        if self.config.tracker.graph.weights == "none":
+            return None
+        from scenegraph_track.tracking.correction import learned_cost
+
+        return learned_cost(self.config.tracker.graph)
+
     def start(self) -> TrackerState:
         """The state before the first frame."""
         return start_state()
@@ -78,7 +91,7 @@ class Tracker:
         Args:
             state: What the last step returned, or :meth:`start`.
             frame: The frame; its timestamp has to be later than the last one's.
-            detections: Objects found in it.
+            detections: Objects found in it; None: the detector of the settings finds them.
 
         Returns:
             The next state, and the graph of all live tracks: seen, hidden, and those that left in this frame.
@@ -86,8 +99,10 @@ class Tracker:
         Raises:
             UserError: Time does not advance, or there are no detections to track.
         """
-        if detections is None:
-            raise UserError("the reference tracker needs detections with every frame: step(state, frame, detections)")
+        if detections is None and self._proposer is None:
+            raise UserError(
+                "this configuration has no detector: give detections with every frame, or set detector.kind"
+            )
         if not np.isnan(state.timestamp) and frame.timestamp <= state.timestamp:
             raise UserError(f"frame {frame.index}: its time {frame.timestamp} s is not after {state.timestamp} s")
         settings = self.config.tracker
@@ -95,6 +110,10 @@ class Tracker:
         if video is not None and state.geometry is not None and bool(video.metric) != bool(state.geometry.metric):
             unknown = replace(state.tracks, depth=np.full(len(state.tracks), np.nan))  # lengths have another unit now
             state = replace(state, tracks=unknown, world_from_camera=np.zeros((0, 0)))
+        carried = state.detector
+        if detections is None:
+            assert self._proposer is not None
+            carried, detections = self._proposer(carried, frame, space)
         depths = _depths(detections, frame, space)
         background = camera.small_grey(frame) if settings.motion.camera else state.background
         state, warp = self._followed(state, frame, space, background)
@@ -108,6 +127,8 @@ class Tracker:
             warp,
             frame.size,
             depths,
+            None if detections.embeddings is None else _numpy(detections.embeddings),
+            self._learned,
         )
         nothing = np.zeros((0, 0))
         pose = None if space is None else space.world_from_camera
@@ -117,6 +138,7 @@ class Tracker:
             intrinsics=nothing if space is None or pose is None else space.intrinsics,
             world_from_camera=nothing if pose is None else pose,
             geometry=video,
+            detector=carried,
         )
         return after, self._scene(after, decided, frame, detections, space)
 
@@ -191,12 +213,12 @@ class Tracker:
     def _becomes(self, decided: Association, detected: np.ndarray, frame: Frame) -> dict[str, np.ndarray]:
         """Temporal edges: what was weighed, its share among its track's candidates, and the evidence of each cue."""
         track, detection = decided.candidates[:2].astype(np.int64)
-        similar = decided.candidates[2]
+        similar, told = decided.candidates[2], decided.candidates[3:].T
         owner = np.full(len(detected) + 1, -1)
         owner[decided.detection] = np.arange(len(decided.detection))
         owner[-1] = -1
         kept = owner[detection] >= 0
-        track, detection, similar = track[kept], detection[kept], similar[kept]
+        track, detection, similar, told = track[kept], detection[kept], similar[kept], told[kept]
         total = np.bincount(track, similar, minlength=len(decided.tracks)) + self.config.tracker.association.gate
         expected, found = decided.predicted[track], detected[detection]
         height = np.maximum(found[:, 3] - found[:, 1], 1e-6)
@@ -208,10 +230,16 @@ class Tracker:
             "size": np.minimum(*heights) / np.maximum(np.maximum(*heights), 1e-6),
         }
         cue = np.stack([evidence.get(name, np.zeros(len(track))) for name in CUES], axis=1)
+        cue /= np.maximum(cue.sum(1, keepdims=True), 1e-9)
+        probability = similar / total[track]
+        if told.shape[1]:
+            known = np.isfinite(told[:, 0])
+            probability = np.where(known, told[:, 0], probability)
+            cue = np.where(known[:, None], told[:, 1:], cue)
         return {
             "edge_index": np.stack([track, owner[detection]]),
-            "probability": similar / total[track],
-            "cue": cue / np.maximum(cue.sum(1, keepdims=True), 1e-9),
+            "probability": probability,
+            "cue": cue,
             "gap": frame.timestamp - decided.last_seen[track],
         }
 

@@ -128,7 +128,7 @@ def test_source_without_detections(split: Path, tmp_path: Path, capsys: pytest.C
     (sequence / "seqinfo.ini").write_bytes((there / "seqinfo.ini").read_bytes())
     command = ["track", str(sequence), "--out", str(tmp_path / "out"), "-q"]
     assert run(command) == 1
-    assert "the reference tracker needs detections and there are none beside it; give" in capsys.readouterr().err
+    assert "there are no detections beside it; give" in capsys.readouterr().err
     assert run([*command, "--detections", str(there / "det" / "det.txt")]) == 0
     (tmp_path / "dets").mkdir()
     (tmp_path / "dets" / "a.txt").write_bytes((there / "det" / "det.txt").read_bytes())

@@ -22,8 +22,19 @@ LABELS = ["labels.scenes=2", "labels.size=64", "labels.frames=5", "labels.flow=d
 FLOW = ["data.size=32", "data.crop=32", "data.clips=1", "data.frames=2", "data.pairs=1", "data.workers=0"]
 SMALL = {
     "depth": [*LABELS, "labels.folder={folder}", "data.batch=2", "data.workers=0"],
+    "detector": [
+        "labels.folder={folder}",
+        "labels.size=64",
+        "labels.flow=dis_sparse",
+        "still_labels=null",
+        "data.batch=2",
+        "data.crop=48",
+        "data.workers=0",
+        "data.validation_frames=2",
+    ],
     "flow": FLOW,
     "geometry": ["data.size=32", "data.worlds=1", "data.windows=1", "data.parallax=0"],
+    "graph": ["data.clips=2", "data.frames=4", "data.warm_up=4", "data.workers=0"],
     "pose": [*LABELS, "labels.folder={folder}", "data.batch=2", "data.workers=0"],
 }
 """What makes a recipe small; a recipe that is not here is run as it is."""
@@ -69,7 +80,7 @@ def test_recipes_are_complete(name: str, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("flo", "train flo: expected one of depth, flow, geometry"),
+        ("flo", "train flo: expected one of depth, detector, flow, geometry, graph, pose"),
         ("flo", "did you mean flow?"),
         ("flow --set train.stepz=3", "unknown setting train.stepz; did you mean train.steps?"),
         ("flow --config {geometry}", "expected a recipe of the stage flow, found one of geometry"),

@@ -57,7 +57,7 @@ def test_a_segment_that_its_motion_does_not_explain_is_not_sure() -> None:
 
 
 def test_two_that_move_apart_are_two() -> None:
-    image, _, flow, _ = scene()
+    image, _, flow, mask = scene()
     flow[:, 27:] = np.where(mask[:, 27:, None], np.float32([-4, 0]), 0)
     found = segment_motion(image, [image], [flow], [np.zeros_like(flow)], rounds=0)
     assert len(set(found.labels[25:35, 20])) == 1 and found.labels[30, 20] != found.labels[30, 34] > 0

@@ -115,7 +115,7 @@ def test_broken_image_is_tracked_by_its_detections(seen: Sequence, tmp_path: Pat
 
 
 def test_sequence_without_detections(sequence: Sequence, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"the reference tracker needs detections .* --detections FILE"):
+    with pytest.raises(UserError, match=r"there are no detections .* --detections FILE"):
         run_sequence(replace(sequence, detections=None), load_config(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -130,7 +130,7 @@ def test_time_has_to_advance(later: float) -> None:
 
 
 def test_needs_detections() -> None:
-    with pytest.raises(UserError, match="needs detections"):
+    with pytest.raises(UserError, match="give detections with every frame"):
         TRACKER.step(TRACKER.start(), Frame(0, 0.0))
 
 

@@ -1,0 +1,208 @@
+"""The graph tracker behind the reference tracker: a situation becomes features, and its output a correction.
+
+This is all that stands between `tracking.reference`, which works in NumPy on whole tables, and `graph.GraphTracker`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from scenegraph_track.config import GraphSettings
+from scenegraph_track.errors import UserError
+from scenegraph_track.graph.candidates import candidate_edges
+from scenegraph_track.graph.features import FrameArrays, FrameFeatures, frame_features
+from scenegraph_track.graph.graph_tracker import GraphOutput, GraphTracker
+from scenegraph_track.graph.sinkhorn import sparse_sinkhorn
+from scenegraph_track.tracking import motion
+from scenegraph_track.tracking.matching import expand, paired_iou
+from scenegraph_track.tracking.reference import Correction, Situation
+
+_FARTHEST = 6.0
+_ITERATIONS = 3
+_BLEND = 0.1
+"""Share of a new detection in the stored appearance of its track."""
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What a correction hands on to the memory: the network's input and output."""
+
+    features: FrameFeatures
+    output: GraphOutput
+
+
+@dataclass(frozen=True)
+class GraphCost:
+    """The learned cost of `reference.associate`; holds no state of a sequence.
+
+    A track's memory is the network's recurrent state and, behind it, the mean appearance of its detections.
+
+    Args:
+        network: Trained or not; in evaluation mode.
+    """
+
+    network: GraphTracker
+
+    def correct(self, situation: Situation) -> Correction:
+        """See `reference.LearnedCost`."""
+        features = situation_features(situation, self.network.width)
+        memory = hidden_of(situation.tracks.memory, len(situation.tracks), self.network.width)
+        output = self.network.infer(features, torch.from_numpy(memory))
+        ends = torch.from_numpy(features.edge_index)
+        with torch.inference_mode():
+            probability = sparse_sinkhorn(
+                output.logits[:, -1], ends, output.none[:, -1], output.new[:, -1], _ITERATIONS
+            )[0]
+        track, detection = features.edge_index
+        return Correction(
+            track=track,
+            detection=detection,
+            change=output.change.double().numpy(),
+            probability=probability.double().numpy(),
+            cues=output.cues.double().numpy(),
+            notes=Notes(features, output),
+        )
+
+    @torch.inference_mode()
+    def remember(
+        self, situation: Situation, correction: Correction, detection: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `reference.LearnedCost`."""
+        notes, width = correction.notes, self.network.width
+        memory = hidden_of(situation.tracks.memory, len(situation.tracks), width)
+        hidden, born = self.network.remember(
+            torch.from_numpy(memory),
+            notes.output,
+            torch.from_numpy(detection),
+            torch.from_numpy(matched_offsets(notes.features, detection)),
+        )
+        appearance, new = blended_appearance(situation, detection, width)
+        return np.concatenate([hidden.numpy(), appearance], 1), np.concatenate([born.numpy(), new], 1)
+
+
+@lru_cache(maxsize=4)
+def _network(path: Path) -> GraphTracker:
+    from geometry.errors import GeometryError
+    from geometry.weights import load_weights
+
+    network = GraphTracker()
+    try:
+        load_weights(network, path, "graph")
+    except GeometryError as wrong:
+        raise UserError(str(wrong)) from None
+    return network.eval().requires_grad_(False)
+
+
+def learned_cost(settings: GraphSettings) -> GraphCost | None:
+    """The graph tracker that the settings name, or None."""
+    return None if settings.weights == "none" else GraphCost(_network(Path(settings.weights)))
+
+
+def hidden_of(memory: np.ndarray, count: int, width: int) -> np.ndarray:
+    """The recurrent part (N, width) of the tracks' memories, zeros where there is none yet."""
+    if memory.shape[1] < width:
+        return np.zeros((count, width), dtype=np.float32)
+    return np.ascontiguousarray(memory[:, :width], dtype=np.float32)
+
+
+def situation_features(situation: Situation, width: int, likeness: np.ndarray | None = None) -> FrameFeatures:
+    """The features of a frame's candidate edges, tracks and detections.
+
+    Args:
+        situation: The frame.
+        width: Of the recurrent memory; what stands behind it in a track's memory is its appearance.
+        likeness: (N, M) similarity of appearance, NaN where unknown, in place of that of the embeddings.
+    """
+    tracks, chosen = situation.tracks, situation.chosen
+    association = situation.settings.association
+    found, timestamp = situation.boxes, situation.timestamp
+    confirmed, recent = tracks.ids > 0, (tracks.ids > 0) & (tracks.missed <= 1)
+    unsure = situation.sure < situation.settings.scores.high
+    away = timestamp - tracks.seen
+    reach = np.minimum(1.5 + 2.0 * away, _FARTHEST)
+    track, detection = candidate_edges(situation.predicted, tracks.last_box, found, reach, ~recent, unsure)
+    kept = situation.sure[detection] >= situation.settings.scores.low
+    if situation.classes is not None:
+        kept &= tracks.classes[track] == situation.classes[detection]
+    track, detection = track[kept], detection[kept]
+    similar = _similar(situation.predicted[track], found[detection], association.expansion)
+    to_last = _similar(tracks.last_box[track], found[detection], association.expansion)
+    weak = unsure[detection]
+    gate = np.where(
+        confirmed[track], np.where(weak, association.low_gate, association.gate), association.tentative_gate
+    )
+    still = np.where(recent[track] & ~weak, to_last - association.still_gate, -1.0)
+    return frame_features(
+        FrameArrays(
+            expected=situation.predicted,
+            last=tracks.last_box,
+            velocity=tracks.centre_velocity[:, chosen],
+            spread=np.sqrt(tracks.centre_covariance[:, chosen, 0]),
+            away=away,
+            age=tracks.seen - tracks.born,
+            hits=tracks.hits,
+            missed=tracks.missed,
+            score=tracks.scores,
+            confirmed=confirmed,
+            depth=tracks.depth,
+            found=found,
+            sureness=situation.sure,
+            unsure=unsure,
+            found_depth=np.full(len(found), np.nan) if situation.depths is None else situation.depths,
+            likeness=_likeness(situation, track, detection, width) if likeness is None else likeness[track, detection],
+            track=track,
+            detection=detection,
+            similar=similar,
+            similar_to_last=to_last,
+            base=np.maximum(similar - gate, still),
+            step=0.0 if np.isnan(situation.before.timestamp) else timestamp - situation.before.timestamp,
+            noise=chosen / (len(motion.BANK) - 1),
+            image_size=situation.image_size,
+        )
+    )
+
+
+def matched_offsets(features: FrameFeatures, detection: np.ndarray) -> np.ndarray:
+    """(N, 4) offsets of the matched edges, 0 for a track without match or with one that is no candidate edge."""
+    track, column = features.edge_index
+    offsets = np.zeros((len(detection), 4), dtype=np.float32)
+    taken = detection[track] == column
+    offsets[track[taken]] = features.offset[taken]
+    return offsets
+
+
+def blended_appearance(situation: Situation, detection: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The mean appearance of the tracks after a match (N, D), and that of newborn ones (M, D); D is 0 without any."""
+    old = situation.tracks.memory[:, width:]
+    if situation.embeddings is None:
+        return old, np.zeros((len(situation.boxes), old.shape[1]))
+    new = _unit(situation.embeddings)
+    if old.shape[1] != new.shape[1]:
+        old = np.zeros((len(situation.tracks), new.shape[1]))
+    seen, blended = detection >= 0, old.copy()
+    blended[seen] = _unit((1 - _BLEND) * old[seen] + _BLEND * new[detection[seen]])
+    return blended, new
+
+
+def _likeness(situation: Situation, track: np.ndarray, detection: np.ndarray, width: int) -> np.ndarray:
+    """(E,) cosine of the stored and the detected appearance, NaN where one is missing."""
+    stored = situation.tracks.memory[:, width:]
+    if situation.embeddings is None or stored.shape[1] != situation.embeddings.shape[1]:
+        return np.full(len(track), np.nan)
+    cosine = (stored[track] * _unit(situation.embeddings)[detection]).sum(1)
+    return np.where(stored[track].any(1), cosine, np.nan)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+
+
+def _similar(a: np.ndarray, b: np.ndarray, expansion: float) -> np.ndarray:
+    """As `matching.similarity`, of the boxes of each row."""
+    heights = np.maximum(a[:, 3] - a[:, 1], 1e-6), np.maximum(b[:, 3] - b[:, 1], 1e-6)
+    return paired_iou(expand(a, expansion), expand(b, expansion)) * np.minimum(*heights) / np.maximum(*heights)

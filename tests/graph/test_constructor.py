@@ -1,0 +1,104 @@
+"""The scene graph of a frame: sparse, differentiable, of any size, and able to learn relations."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from scenegraph_track.graph import SceneGraphConstructor, relation_loss, relations_from_boxes, spatial_edges
+from scenegraph_track.graph.constructor import edge_geometry
+
+SIZE = torch.tensor([640.0, 480.0])
+
+
+def boxes(count: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.rand(count, 2, generator=generator) * torch.tensor([600.0, 400.0])
+    return torch.cat([corner, corner + 20 + 60 * torch.rand(count, 2, generator=generator)], 1)
+
+
+def test_edges_are_few_symmetric_and_of_three_kinds() -> None:
+    found = boxes(200)
+    looks = torch.randn(200, 8)
+    looks[199] = looks[0]  # alike although they may be far apart
+    pairs = spatial_edges(found, looks, 4)
+    ends = set(map(tuple, pairs.T.tolist()))
+    assert len(ends) == pairs.shape[1] < 200 * 24
+    assert all((j, i) in ends and i != j for i, j in ends) and (0, 199) in ends
+    assert spatial_edges(found[:1]).shape == (2, 0) and spatial_edges(found[:2]).shape == (2, 2)
+
+
+def test_geometry_by_hand() -> None:
+    a, b = [0.0, 0, 20, 40], [10.0, 20, 30, 60]
+    values = edge_geometry(torch.tensor([a, b]), torch.tensor([[0], [1]]), torch.tensor([4.0, 4.4]))[0]
+    expected = [1 / 3, 1 / 3, 0, 0, 200 / 1400, 0.25, 0.25, 1 / 3, 0.0953, 0.957, 1]
+    torch.testing.assert_close(values, torch.tensor(expected), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 9])
+def test_any_number_of_objects_with_and_without_each_cue(count: int) -> None:
+    net = SceneGraphConstructor(16, 8, appearance_dim=4, keep=2)
+    found, score = boxes(count), torch.rand(count)
+    depth = torch.rand(count, 3) + 1
+    depth[:1] = torch.nan
+    for more in ({}, {"appearance": torch.randn(count, 4)}, {"depth": depth, "positions": torch.randn(count, 3)}):
+        graph = net(found, score, score, SIZE, **more)
+        edges = graph.edge_index.shape[1]
+        assert graph.nodes.shape == (count, 16) and graph.edges.shape == (edges, 8)
+        assert graph.relations.shape == (edges, 6) and graph.adjacency.shape == (edges,)
+        assert all(torch.isfinite(part).all() for part in (graph.nodes, graph.edges, graph.relations))
+
+
+def test_boxes_get_a_gradient_through_nodes_edges_and_a_sparse_adjacency() -> None:
+    torch.manual_seed(0)
+    net, found = SceneGraphConstructor(16, 8, keep=1), boxes(6).requires_grad_()
+    graph = net(found, torch.ones(6), torch.ones(6), SIZE)
+    assert (graph.adjacency == 0).any()
+    graph.adjacency[graph.adjacency == 0].sum().backward()  # edges that were cut learn as well
+    assert found.grad.abs().sum() > 0
+
+
+def test_relations_are_learned() -> None:
+    torch.manual_seed(0)
+    net = SceneGraphConstructor(32, 16)
+    optimiser = torch.optim.Adam(net.parameters(), 5e-3)
+
+    def loss(seed: int) -> torch.Tensor:
+        found = boxes(16, seed)
+        truth = relations_from_boxes(found.double().numpy())
+        graph = net(found, torch.ones(16), torch.ones(16), SIZE, edge_index=torch.from_numpy(truth["edge_index"]))
+        return relation_loss(graph.relations, torch.from_numpy(truth["relation"]).float())
+
+    before = float(loss(1000).detach())
+    for step in range(60):
+        optimiser.zero_grad()
+        loss(step).backward()
+        optimiser.step()
+    assert float(loss(1000).detach()) < 0.5 * before
+    logits = torch.zeros(2, 6)
+    assert float(relation_loss(logits, torch.full((2, 6), torch.nan))) == 0
+
+
+def test_exports_with_any_number_of_objects() -> None:
+    net = SceneGraphConstructor(16, 8).eval()
+
+    def inputs(count: int) -> tuple[torch.Tensor, ...]:
+        found = boxes(count)
+        return found, torch.rand(count), torch.rand(count), SIZE, None, None, None, spatial_edges(found)
+
+    class Parts(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, found, score, visibility, size, appearance, positions, depth, edge_index):
+            graph = self.net(found, score, visibility, size, appearance, positions, depth, edge_index)
+            return graph.nodes, graph.adjacency, graph.relations
+
+    n, e = torch.export.Dim("objects", min=2), torch.export.Dim("edges", min=2)
+    shapes = ({0: n}, {0: n}, {0: n}, None, None, None, None, {1: e})
+    program = torch.export.export(Parts(), inputs(5), dynamic_shapes=shapes).module()
+    for count in (5, 12):
+        given = inputs(count)
+        for found, expected in zip(program(*given), Parts()(*given), strict=True):
+            torch.testing.assert_close(found, expected)
