@@ -18,7 +18,6 @@ from geometry.flow_net import FlowNet
 from geometry.pose_net import PoseNet
 from geometry.weights import embedded_weights, load_weights, read_metadata
 
-
 START = "dis_fine"
 """The flow that `LearnedFlow` corrects."""
 

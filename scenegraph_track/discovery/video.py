@@ -1,8 +1,9 @@
-"""One step of discovery: the slots of a frame, numbered as in the frame before, in one explicit state.
+"""One step of discovery: the objects of a frame, numbered as in the frames before, in one explicit state.
 
-Slots of the frame before are carried along the flow and are the first slots of this one; whichever still explains
-pixels keeps its number.  A slot that explains none is carried on for a while, so that an object that is hidden for a
-few frames comes back under its number.
+The slots of each frame are found afresh, as slots that begin with those of the frame before inherit their mistakes.
+The masks of the frames before are carried along the flow, and the pairing of largest total overlap hands the numbers
+on.  An object that is not found is carried on for a while, so that one that is hidden for a few frames comes back under
+its number.
 """
 
 from __future__ import annotations
@@ -21,20 +22,17 @@ from detectors.slot_detector import SlotDetector
 from scenegraph_track.errors import UserError
 from scenegraph_track.structures import Detections
 
-MEMORY = 6
-"""Frames for which a slot that explains nothing is carried on."""
+MEMORY = 8
+"""Frames for which an object that is not found is carried on."""
 
 LEAST = 0.35
 """Probability from which a pixel is of a slot's object."""
 
-PRESENCE = 0.3
-"""Presence from which a slot is an object, see `detectors.slot_detector.Slots`."""
+LEAST_IOU = 0.1
+"""Overlap from which an object is one of the frame before."""
 
 LEAST_CELLS = 4
 """Cells, at the resolution of the slots, that an object needs."""
-
-_FADING = 0.9
-"""What is left in each frame of the mask of a slot that explains nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +40,9 @@ class DiscoveryState:
     """What discovery carries from frame to frame.
 
     Args:
-        numbers: (K,) int64 of the slots.
-        ages: (K,) int64 frames since each explained anything.
-        masks: (K, h, w) soft masks in the last frame.
+        numbers: (K,) int64 of the objects that are known.
+        ages: (K,) int64 frames since each was found.
+        masks: (K, h, w) float32, where each was, carried to the last frame.
         used: The largest number so far.
     """
 
@@ -117,34 +115,63 @@ def discover(
     """
     if residual is not None and not bool(residual.isfinite().any()):
         residual = None
-    before = state.masks
-    if len(before) and flow is not None:
-        before = carry_masks(before, flow)
-    slots = net.detect(image, residual, before)
-    fresh = len(slots) - len(before)
-    numbers = torch.cat([state.numbers, torch.arange(state.used + 1, state.used + 1 + fresh)])
-    own = (slots.masks == slots.masks.amax(0, keepdim=True)) & (slots.masks > LEAST) if len(slots) else slots.masks > 1
-    seen = (own.flatten(1).sum(1) >= LEAST_CELLS) & (slots.presence > PRESENCE)
-    labels = _labels(slots.masks, numbers, seen, tuple(image.shape[1:]))
-    ages = torch.cat([state.ages, torch.full((fresh,), MEMORY)]) + 1
-    ages[seen] = 0
-    masks = slots.masks
-    if len(before):
-        faded = _FADING * interpolate(before[None].float(), masks.shape[1:], mode="bilinear", align_corners=False)[0]
-        carried = torch.cat([faded, masks[len(before) :]])
-        masks = torch.where(seen[:, None, None], masks, carried)
-    kept = ages <= MEMORY
-    following = DiscoveryState(numbers[kept], ages[kept], masks[kept], state.used + fresh)
-    return following, Discovered(labels, numbers[seen], slots.presence[seen], slots.looks[seen])
+    slots = net.detect(image, residual)
+    own = _own_cells(slots.masks)
+    seen = own.flatten(1).sum(1) >= LEAST_CELLS
+    own = own[seen].float()
+    before = _at(state.masks, tuple(own.shape[1:]))
+    before = before if flow is None else carry_masks(before, flow)
+    mine, theirs = _paired(own, before)
+    numbers = torch.full((len(own),), -1)
+    numbers[mine] = state.numbers[theirs]
+    fresh = numbers < 0
+    numbers[fresh] = state.used + 1 + torch.arange(int(fresh.sum()))
+    lost = (state.ages < MEMORY) & before.flatten(1).any(1)
+    lost[theirs] = False
+    following = DiscoveryState(
+        torch.cat([numbers, state.numbers[lost]]),
+        torch.cat([torch.zeros_like(numbers), state.ages[lost] + 1]),
+        torch.cat([own, before[lost]]),
+        state.used + int(fresh.sum()),
+    )
+    labels = _labels(slots.masks[seen], numbers, tuple(image.shape[1:]))
+    return following, Discovered(labels, numbers, slots.presence[seen], slots.looks[seen])
 
 
-def _labels(masks: Tensor, numbers: Tensor, seen: Tensor, size: tuple[int, int]) -> Tensor:
-    """(H, W) number of the object of each pixel."""
-    if not bool(seen.any()):
+def _own_cells(masks: Tensor) -> Tensor:
+    """(K, h, w) bool, the cells that each of the slots (K, h, w) has for itself."""
+    if not len(masks):
+        return masks > LEAST
+    best, place = masks.max(0)
+    return (place == torch.arange(len(masks))[:, None, None]) & (best > LEAST)
+
+
+def _at(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Masks (K, h, w) at another resolution."""
+    if tuple(masks.shape[1:]) == size or not len(masks):
+        return masks.new_zeros(0, *size) if not len(masks) else masks
+    return interpolate(masks[None], size, mode="bilinear", align_corners=False)[0]
+
+
+def _paired(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of two sets of masks whose overlaps (intersection over union) have the largest sum, one to one."""
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = a.flatten(1), (b > 0.5).float().flatten(1)
+    shared = rows @ columns.T
+    overlap = shared / (rows.sum(1)[:, None] + columns.sum(1) - shared).clamp(min=1)
+    overlap = torch.where(overlap >= LEAST_IOU, overlap, torch.zeros_like(overlap))
+    mine, theirs = (torch.from_numpy(part) for part in linear_sum_assignment(overlap.numpy(), maximize=True))
+    valid = overlap[mine, theirs] > 0
+    return mine[valid], theirs[valid]
+
+
+def _labels(masks: Tensor, numbers: Tensor, size: tuple[int, int]) -> Tensor:
+    """(H, W) number of the object of each pixel, 0 for none, of masks (N, h, w)."""
+    if not len(masks):
         return torch.zeros(size, dtype=torch.int64)
-    fine = interpolate(masks[seen][None], size, mode="bilinear", align_corners=False)[0]
-    best, place = fine.max(0)
-    return torch.where(best > LEAST, numbers[seen][place], 0)
+    best, place = interpolate(masks[None], size, mode="bilinear", align_corners=False)[0].max(0)
+    return torch.where(best > LEAST, numbers[place], 0)
 
 
 def discovered_detections(
@@ -157,8 +184,9 @@ def discovered_detections(
         depth: (H, W), or None.
         confidence: (H, W) of it, or None.
     """
-    order = torch.zeros(int(found.numbers.max()) + 1 if len(found.numbers) else 1, dtype=torch.int64)
-    order[found.numbers] = torch.arange(1, len(found.numbers) + 1)
+    order = torch.zeros(int(found.labels.max()) + 1, dtype=torch.int64)
+    known = found.numbers < len(order)
+    order[found.numbers[known]] = torch.arange(1, len(found.numbers) + 1)[known]
     proposals = proposals_from_labels(
         order[found.labels], found.presence, embeddings=found.embeddings, depth=depth, confidence=confidence
     )

@@ -1,4 +1,4 @@
-"""Objects of a video keep their numbers: slots of the frame before come first, and are remembered for a while."""
+"""Objects of a video keep their numbers: masks are carried along the flow, and remembered for a while."""
 
 from __future__ import annotations
 
