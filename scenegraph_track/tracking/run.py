@@ -207,7 +207,7 @@ def _detections(sequence: Sequence, config: Config, options: RunOptions) -> Dete
         raise UserError(
             f"{sequence.path}: there are no detections beside it; give them "
             "with --detections FILE (lines frame,-1,left,top,width,height,score, frames from 1) or FOLDER "
-            f"(with {sequence.name}.txt)"
+            f"(with {sequence.name}.txt), or let --config embedded find the objects in the images"
         )
     return sequence.read_detections()
 

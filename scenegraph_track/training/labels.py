@@ -20,6 +20,7 @@ from geometry.embedded import flow_estimator
 from geometry.flow import FlowEstimator
 from geometry.triangulation import VideoDepth, choose_stride, choose_targets
 from scenegraph_track.data.worlds import PRESETS, Scene, render, sample_scene
+from scenegraph_track.data.worlds.camera import CAMERA_MOTIONS
 from scenegraph_track.training.chunks import Chunks
 
 NAME = "labels"
@@ -32,11 +33,9 @@ class LabelSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     folder: str = Field("runs/labels", description="where the labels are kept, and found again")
-    scenes: int = Field(2944, ge=1, description="one labelled frame each")
+    scenes: int = Field(2560, ge=1, description="one labelled frame each")
     presets: dict[str, float] = Field({"standard": 0.75, "static": 0.25}, description="share of each kind of world")
-    cameras: list[str] = Field(
-        ["walk", "drive", "orbit"], min_length=1, description="kinds of ego-motion that are rendered"
-    )
+    cameras: list[str] = Field([*CAMERA_MOTIONS], min_length=1, description="kinds of ego-motion that are rendered")
     size: int = Field(128, ge=32, description="side of the images, pixels")
     frames: int = Field(9, ge=3, description="of each clip; the middle one is labelled")
     frame_rates: list[float] = Field([5.0, 6.0, 8.0, 10.0, 15.0, 25.0], description="of the clips, drawn from")
