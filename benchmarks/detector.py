@@ -34,7 +34,7 @@ def milliseconds(net: SlotDetector, size: tuple[int, int], moving: bool, frames:
     for _ in range(frames + 3):
         start = time.perf_counter()
         state, found = discover(net, state, image, residual, flow)
-        discovered_detections(found)
+        discovered_detections(found.objects)
         spent.append((time.perf_counter() - start) * 1000)
     return float(np.median(spent[3:]))
 

@@ -1,4 +1,4 @@
-"""Masks of one frame carried to the next, where they are the first slots."""
+"""Masks of one frame carried to the next along the flow."""
 
 from __future__ import annotations
 

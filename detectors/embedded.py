@@ -27,7 +27,7 @@ def slot_detector(path: str | Path | None = None) -> SlotDetector:
     settings = recipe.get("detector_net", {}) if isinstance(recipe, dict) else {}
     try:
         net = SlotDetector(**settings)
-    except TypeError as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise DetectorError(f"{file}: the recipe in it does not describe a SlotDetector ({error})") from None
     load_weights(net, file, "detector")
     return net.eval().requires_grad_(False)

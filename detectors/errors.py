@@ -1,5 +1,7 @@
 """The error of this package."""
 
+from geometry.errors import GeometryError
 
-class DetectorError(ValueError):
-    """Something that was given does not fit, said in one sentence."""
+
+class DetectorError(GeometryError):
+    """Something that was given does not fit, said in one sentence; caught wherever those of `geometry` are."""

@@ -5,7 +5,7 @@ and has a short embedding.  A slot is a place, a scale and an embedding; slots e
 (Locatello et al., 2020) with a frame of reference of their own (Biza et al., 2023): attention of pixel p to slot k is
 ``exp(-|v_p - c_k|^2 / 2 s_k^2 - t (1 - e_p . h_k))`` times the probability that p is of an object, and each iteration
 sets a slot to the attention-weighted mean of its pixels.  New slots start at the pixel that is least explained; slots
-of the frame before start from their masks, carried along the flow, and so keep their place in the list.
+that are given, such as a tracker's predictions, start from their masks and keep their place in the list.
 """
 
 from __future__ import annotations
@@ -82,6 +82,12 @@ class Slots:
         return len(self.presence)
 
 
+def full_resolution(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Masks (K, h, w) at 1/2 of the resolution as (K, H, W); the last cells of odd images reach beyond them."""
+    double = [2 * side for side in masks.shape[1:]]
+    return interpolate(masks[None], double, mode="bilinear", align_corners=False)[0][:, : size[0], : size[1]]
+
+
 class SlotDetector(nn.Module):
     """Finds objects in images, with or without their motion.
 
@@ -156,8 +162,8 @@ class SlotDetector(nn.Module):
         Args:
             image: (3, H, W) RGB in [0, 1].
             residual: (2, H, W), see `forward`.
-            previous: (K, H, W) or (K, h, w) soft masks of the slots of the frame before, carried to this frame; they
-                come first and in their order, with presence 0 where nothing is left of them.
+            previous: (K, H, W) or (K, h, w) soft masks of slots that are known, such as those of the frame before
+                carried to this frame; they come first and in their order, with presence 0 where nothing is left.
             still: Whether objects that do not move are looked for where there is motion.
 
         Raises:

@@ -131,8 +131,14 @@ class DetectorSettings(_Settings):
     weights: str = Field("embedded", description="slots: embedded or a file; transformers: a hub id or a folder")
     threshold: float = Field(0.3, ge=0, le=1, description="least score of a detection")
     classes: list[str] = Field([], description="transformers: names of the classes that are kept; empty: all")
-    text: str | None = Field(None, description="transformers: what to look for, for detectors that read")
+    text: list[str] = Field([], description="transformers: what to look for, for detectors that read")
     working_size: int = Field(256, ge=32, description="slots: longer side to which images without flow are reduced")
+
+    @model_validator(mode="after")
+    def _named(self) -> DetectorSettings:
+        if self.kind == "transformers" and self.weights == "embedded":
+            raise ValueError("expected weights, a hub id or a folder, with kind transformers, found embedded")
+        return self
 
 
 class Config(_Settings):

@@ -1,5 +1,12 @@
-"""Objects of a video that nobody has named: slots of each frame that begin with those of the frame before."""
+"""Objects of a video that nobody has named: found in each frame, and numbered along the flow."""
 
-from scenegraph_track.discovery.video import Discovered, DiscoveryState, discover, discovered_detections
+from scenegraph_track.discovery.video import (
+    Discovered,
+    DiscoveryState,
+    FoundObjects,
+    discover,
+    discovered_detections,
+    objects_of,
+)
 
-__all__ = ["Discovered", "DiscoveryState", "discover", "discovered_detections"]
+__all__ = ["Discovered", "DiscoveryState", "FoundObjects", "discover", "discovered_detections", "objects_of"]

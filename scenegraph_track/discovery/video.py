@@ -8,18 +8,15 @@ its number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from detectors.carrying import carry_masks
 from detectors.proposals import proposals_from_labels
-from detectors.slot_detector import SlotDetector
-from scenegraph_track.errors import UserError
+from detectors.slot_detector import SlotDetector, full_resolution
 from scenegraph_track.structures import Detections
 
 MEMORY = 8
@@ -51,28 +48,6 @@ class DiscoveryState:
     masks: Tensor
     used: int = 0
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Everything as NumPy arrays by name, for saving."""
-        return {
-            "numbers": self.numbers.numpy(),
-            "ages": self.ages.numpy(),
-            "masks": self.masks.numpy(),
-            "used": np.array([self.used]),
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> DiscoveryState:
-        """The state that :meth:`arrays` came from.
-
-        Raises:
-            UserError: An array is missing.
-        """
-        try:
-            parts = (torch.from_numpy(np.array(arrays[name])) for name in ("numbers", "ages", "masks"))
-            return cls(*parts, used=int(arrays["used"][0]))
-        except KeyError as missing:
-            raise UserError(f"expected the state of a detector, {missing.args[0]} is missing") from None
-
     @classmethod
     def start(cls) -> DiscoveryState:
         """Before the first frame."""
@@ -80,20 +55,58 @@ class DiscoveryState:
 
 
 @dataclass(frozen=True, eq=False)
+class FoundObjects:
+    """The objects of one frame, without numbers that last.
+
+    Args:
+        masks: (N, h, w) probability that a cell is of the object, at 1/2 of the resolution.
+        cells: (N, h, w) bool, cells that each has for itself.
+        presence: (N,) in [0, 1].
+        embeddings: (N, E) float32.
+        size: (H, W) of the image.
+    """
+
+    masks: Tensor
+    cells: Tensor
+    presence: Tensor
+    embeddings: Tensor
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.presence)
+
+    def labels(self, numbers: Tensor) -> Tensor:
+        """(H, W) int64, the number (of N) of the object of each pixel, 0 for none."""
+        if not len(self):
+            return torch.zeros(self.size, dtype=torch.int64)
+        best, place = full_resolution(self.masks, self.size).max(0)
+        return torch.where(best > LEAST, numbers[place], 0)
+
+
+@dataclass(frozen=True, eq=False)
 class Discovered:
-    """The objects of a frame.
+    """The objects of a frame of a video.
 
     Args:
         labels: (H, W) int64, numbers of objects that stay the same through the video; 0 for none.
         numbers: (N,) int64 of the objects.
-        presence: (N,) in [0, 1].
-        embeddings: (N, E) float32.
+        objects: The N objects.
     """
 
     labels: Tensor
     numbers: Tensor
-    presence: Tensor
-    embeddings: Tensor
+    objects: FoundObjects
+
+
+def objects_of(net: SlotDetector, image: Tensor, residual: Tensor | None = None) -> FoundObjects:
+    """The objects of a frame on its own; arguments as in `discover`."""
+    if residual is not None and not bool(residual.isfinite().any()):
+        residual = None
+    slots = net.detect(image, residual)
+    cells = _own_cells(slots.masks)
+    seen = cells.flatten(1).sum(1) >= LEAST_CELLS
+    size = int(image.shape[1]), int(image.shape[2])
+    return FoundObjects(slots.masks[seen], cells[seen], slots.presence[seen], slots.looks[seen], size)
 
 
 @torch.no_grad()
@@ -104,7 +117,7 @@ def discover(
     residual: Tensor | None = None,
     flow: Tensor | None = None,
 ) -> tuple[DiscoveryState, Discovered]:
-    """Find the objects of a frame; a pure function of its arguments.
+    """Find the objects of a frame and number them as before; a pure function of its arguments.
 
     Args:
         net: In evaluation mode.
@@ -113,12 +126,8 @@ def discover(
         residual: (2, H, W) pixels, flow without the camera's part, NaN where it cannot be trusted; or None.
         flow: (2, H, W) pixels, from this frame to the one before; None: nothing has moved.
     """
-    if residual is not None and not bool(residual.isfinite().any()):
-        residual = None
-    slots = net.detect(image, residual)
-    own = _own_cells(slots.masks)
-    seen = own.flatten(1).sum(1) >= LEAST_CELLS
-    own = own[seen].float()
+    found = objects_of(net, image, residual)
+    own = found.cells.float()
     before = _at(state.masks, tuple(own.shape[1:]))
     before = before if flow is None else carry_masks(before, flow)
     mine, theirs = _paired(own, before)
@@ -134,8 +143,7 @@ def discover(
         torch.cat([own, before[lost]]),
         state.used + int(fresh.sum()),
     )
-    labels = _labels(slots.masks[seen], numbers, tuple(image.shape[1:]))
-    return following, Discovered(labels, numbers, slots.presence[seen], slots.looks[seen])
+    return following, Discovered(found.labels(numbers), numbers, found)
 
 
 def _own_cells(masks: Tensor) -> Tensor:
@@ -166,28 +174,7 @@ def _paired(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return mine[valid], theirs[valid]
 
 
-def _labels(masks: Tensor, numbers: Tensor, size: tuple[int, int]) -> Tensor:
-    """(H, W) number of the object of each pixel, 0 for none, of masks (N, h, w)."""
-    if not len(masks):
-        return torch.zeros(size, dtype=torch.int64)
-    best, place = interpolate(masks[None], size, mode="bilinear", align_corners=False)[0].max(0)
-    return torch.where(best > LEAST, numbers[place], 0)
-
-
-def discovered_detections(
-    found: Discovered, depth: Tensor | None = None, confidence: Tensor | None = None
-) -> Detections:
-    """The objects of a frame as detections with boxes, masks, embeddings and depths.
-
-    Args:
-        found: Of a frame.
-        depth: (H, W), or None.
-        confidence: (H, W) of it, or None.
-    """
-    order = torch.zeros(int(found.labels.max()) + 1, dtype=torch.int64)
-    known = found.numbers < len(order)
-    order[found.numbers[known]] = torch.arange(1, len(found.numbers) + 1)[known]
-    proposals = proposals_from_labels(
-        order[found.labels], found.presence, embeddings=found.embeddings, depth=depth, confidence=confidence
-    )
-    return Detections(**vars(proposals))
+def discovered_detections(found: FoundObjects) -> Detections:
+    """The objects of a frame as detections with boxes, masks and embeddings."""
+    labels = found.labels(torch.arange(1, len(found) + 1))
+    return Detections(**vars(proposals_from_labels(labels, found.presence, embeddings=found.embeddings)))

@@ -36,7 +36,7 @@ def learned_method(path: str | None) -> Method | None:
 
 
 def discovered_labels(net: SlotDetector, clip: ObjectClip) -> NDArray:
-    """The objects that the detector discovers, with numbers that its slots keep from frame to frame."""
+    """The objects that the detector discovers, with numbers that last from frame to frame."""
     state, labels = DiscoveryState.start(), []
     for image, cue in zip(clip.images, clip.cues):
         state, found = discover(net, state, image.float() / 255, cue.residual, cue.flow)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -145,7 +144,6 @@ class TrackerState(Equal):
         intrinsics: (3, 3) of the last frame, (0, 0) where its pose is not known.
         world_from_camera: (4, 4) pose of the last frame, (0, 0) where it is not known.
         geometry: What `geometry.video` carries where it finds depth and motion, else None.
-        detector: What a detector carries where it finds the objects, by name.
     """
 
     next_frame: int
@@ -162,7 +160,6 @@ class TrackerState(Equal):
     intrinsics: np.ndarray
     world_from_camera: np.ndarray
     geometry: VideoGeometryState | None = None
-    detector: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     _ARRAYS: ClassVar[tuple[str, ...]] = (
         "filter_errors",
@@ -206,15 +203,12 @@ class TrackerState(Equal):
             arrays = {name: values[name] for name in cls._ARRAYS}
             video = {k.removeprefix(_GEOMETRY): v for k, v in values.items() if k.startswith(_GEOMETRY)}
             geometry = VideoGeometryState.from_arrays(video) if video else None
-            detector = {k.removeprefix(_DETECTOR): v for k, v in values.items() if k.startswith(_DETECTOR)}
             tracks.check()
         except FileNotFoundError:
             raise UserError(f"{path}: no such file") from None
         except (SafetensorError, KeyError, OSError, GeometryError) as wrong:
             raise UserError(f"{path}: expected a tracker state, {wrong}") from None
-        return cls(
-            int(next_frame), timestamp, step, int(next_id), tracks, **arrays, geometry=geometry, detector=detector
-        )
+        return cls(int(next_frame), timestamp, step, int(next_id), tracks, **arrays, geometry=geometry)
 
     def _flat(self) -> dict[str, np.ndarray]:
         return {
@@ -223,9 +217,8 @@ class TrackerState(Equal):
             **{f"tracks.{name}": getattr(self.tracks, name) for name in _TRACK_FIELDS},
             **{name: getattr(self, name) for name in self._ARRAYS},
             **({} if self.geometry is None else {_GEOMETRY + k: v for k, v in self.geometry.arrays().items()}),
-            **{_DETECTOR + k: v for k, v in self.detector.items()},
         }
 
 
 _STATE_FORMAT = "scenegraph-track tracker state 3"
-_GEOMETRY, _DETECTOR = "geometry.", "detector."
+_GEOMETRY = "geometry."

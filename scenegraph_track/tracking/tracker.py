@@ -110,10 +110,9 @@ class Tracker:
         if video is not None and state.geometry is not None and bool(video.metric) != bool(state.geometry.metric):
             unknown = replace(state.tracks, depth=np.full(len(state.tracks), np.nan))  # lengths have another unit now
             state = replace(state, tracks=unknown, world_from_camera=np.zeros((0, 0)))
-        carried = state.detector
         if detections is None:
             assert self._proposer is not None
-            carried, detections = self._proposer(carried, frame, space)
+            detections = self._proposer(frame, space)
         depths = _depths(detections, frame, space)
         background = camera.small_grey(frame) if settings.motion.camera else state.background
         state, warp = self._followed(state, frame, space, background)
@@ -138,7 +137,6 @@ class Tracker:
             intrinsics=nothing if space is None or pose is None else space.intrinsics,
             world_from_camera=nothing if pose is None else pose,
             geometry=video,
-            detector=carried,
         )
         return after, self._scene(after, decided, frame, detections, space)
 

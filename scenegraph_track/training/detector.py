@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
 from detectors.embedded import slot_detector
-from detectors.slot_detector import REACH, PixelVotes, SlotDetector
+from detectors.slot_detector import REACH, PixelVotes, SlotDetector, full_resolution
 from geometry.camera import rigid_flow
 from scenegraph_track.training.batches import Item, endless_batches
 from scenegraph_track.training.chunks import Chunks
@@ -35,7 +35,7 @@ class DetectorData(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     batch: int = Field(16, ge=1, description="images in a batch")
-    crop: int = Field(112, ge=32, description="side of what is cut out of an image, pixels")
+    crop: int = Field(112, ge=32, multiple_of=2, description="side of what is cut out of an image, pixels")
     zoom: float = Field(1.4, ge=1, description="largest factor by which an image is enlarged or reduced first")
     colour: float = Field(0.3, ge=0, description="strength of the random changes of brightness and colour")
     noise: float = Field(0.02, ge=0, description="largest deviation of the noise added to an image")
@@ -157,7 +157,9 @@ class DetectorStage(Stage):
         scores: dict[str, list[float]] = {}
         for image, residual, truth in self._held_out:
             for name, motion in (("", residual), ("_still", None)):
-                found = segment_image(self.net, image.to(self.device), motion)
+                found = segment_image(
+                    self.net, image.to(self.device), None if motion is None else motion.to(self.device)
+                )
                 table = overlap_table(truth, found, (int(truth.max()) + 1, int(found.max()) + 1))
                 scores.setdefault(f"fg_ari{name}", []).append(foreground_ari(table))
                 scores.setdefault(f"mbo{name}", []).extend(best_overlaps(table))
@@ -186,13 +188,10 @@ class DetectorStage(Stage):
 
 def segment_image(net: SlotDetector, image: Tensor, residual: Tensor | None) -> np.ndarray:
     """Labels (H, W) of the slots that an image shows, 0 for none."""
-    from torch.nn.functional import interpolate
-
     slots = net.detect(image, residual)
     if not len(slots):
         return np.zeros(tuple(image.shape[1:]), np.int64)
-    masks = interpolate(slots.masks[None], tuple(image.shape[1:]), mode="bilinear", align_corners=False)[0]
-    best, number = masks.max(0)
+    best, number = full_resolution(slots.masks, (int(image.shape[1]), int(image.shape[2]))).max(0)
     return torch.where(best > 0.3, number + 1, 0).cpu().numpy()
 
 

@@ -14,6 +14,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+from detectors.embedded import SHIPPED
+from geometry.errors import GeometryError
 from geometry.weights import embedded_weights
 from scenegraph_track.errors import UserError
 from scenegraph_track.files import atomic_write
@@ -95,7 +97,15 @@ def _start(stage: Stage, files: dict[str, str]) -> None:
     for name, file in files.items():
         if name not in modules:
             raise UserError(f"train.start: expected modules of {', '.join(modules)}, found {name}")
-        load_weights(modules[name], embedded_weights(name) if file == EMBEDDED else file, name)
+        load_weights(modules[name], _shipped(name) if file == EMBEDDED else file, name)
+
+
+def _shipped(name: str) -> Path:
+    """The weights of a module that ship with the package."""
+    try:
+        return SHIPPED if name == "detector" else embedded_weights(name)
+    except GeometryError as error:
+        raise UserError(f"train.start: {error}") from None
 
 
 def _fabric(recipe: Recipe) -> Fabric:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch.nn.functional import interpolate
 
-from detectors.slot_detector import SlotDetector
+from detectors.slot_detector import SlotDetector, full_resolution
 from scenegraph_track.training.object_labels import UNKNOWN
 
 SURE, PRESENCE = 0.5, 0.6
@@ -38,8 +37,7 @@ def added_objects(net: SlotDetector, image: np.ndarray, residual: np.ndarray, la
     found = labels.copy()
     if not len(slots):
         return found
-    masks = interpolate(slots.masks[None], labels.shape, mode="bilinear", align_corners=False)[0]
-    best, place = (part.numpy() for part in masks.max(0))
+    best, place = (part.numpy() for part in full_resolution(slots.masks, labels.shape).max(0))
     used = int(labels[labels != UNKNOWN].max(initial=0))
     for k in np.flatnonzero((slots.presence > PRESENCE).numpy()):
         region = (place == k) & (best > SURE)

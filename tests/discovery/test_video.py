@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from detectors.slot_detector import PixelVotes, SlotDetector
-from scenegraph_track.discovery import DiscoveryState, discover, discovered_detections
+from scenegraph_track.discovery import DiscoveryState, discover, discovered_detections, objects_of
 from scenegraph_track.discovery.video import MEMORY
 
 SIZE = (32, 48)
@@ -77,20 +77,16 @@ def test_a_step_is_a_pure_function(net: SlotDetector) -> None:
     assert torch.equal(state.masks, masks)
 
 
-def test_detections_have_boxes_masks_and_depths(net: SlotDetector) -> None:
-    _, found = discover(net, DiscoveryState.start(), frame((4, 4), (30, 16)))
-    depth = torch.full(SIZE, 5.0)
-    depth[:, 24:] = 2.0
-    detections = discovered_detections(found, depth)
+def test_detections_have_boxes_and_masks(net: SlotDetector) -> None:
+    detections = discovered_detections(objects_of(net, frame((4, 4), (30, 16))))
     assert len(detections) == 2 and detections.masks is not None and detections.embeddings is not None
     rows = {int(box[0]): row for row, box in enumerate(detections.boxes.round().tolist())}
     left, right = rows[4], rows[30]
     assert torch.allclose(detections.boxes[left].float(), torch.tensor([4.0, 4, 14, 14]), atol=1.01)
-    assert detections.depths is not None and detections.depths[[left, right]].tolist() == [5.0, 2.0]
+    assert detections.depths is None, "depth is the tracker's"
     assert detections.masks[right].sum() == pytest.approx(100, abs=25)
     assert (detections.scores > 0.8).all()
-    _, nothing = discover(net, DiscoveryState.start(), frame())
-    assert len(discovered_detections(nothing)) == 0
+    assert len(discovered_detections(objects_of(net, frame()))) == 0
 
 
 def test_motion_that_cannot_be_trusted_anywhere_counts_as_none(net: SlotDetector) -> None:
