@@ -108,7 +108,7 @@ def track(
     device: Annotated[
         str,
         typer.Option(
-            help="Where networks compute: auto, cpu, cuda, cuda:1, mps. The reference tracker has none.",
+            help="auto, cpu, cuda, cuda:1, mps; checked only: what the tracker uses computes on the CPU so far.",
             rich_help_panel=_RUN,
         ),
     ] = "auto",

@@ -159,8 +159,15 @@ def recipe(sequence: Sequence, config: Config, options: RunOptions) -> dict[str,
 
 
 def _weights(config: Config) -> dict[str, str]:
-    """Digests of the weights files that the settings name."""
-    files = {"graph": config.tracker.graph.weights, "detector": config.detector.weights}
+    """Digests of the weights in use, those that ship and those that are files."""
+    from detectors.embedded import SHIPPED
+    from geometry.weights import embedded_weights
+
+    files = {"graph": config.tracker.graph.weights}
+    for name, named in (("flow", config.geometry.flow), ("depth", config.geometry.depth)):
+        files[name] = str(embedded_weights(name)) if named == "embedded" else named
+    if config.detector.kind == "slots":
+        files["detector"] = str(SHIPPED) if config.detector.weights == "embedded" else config.detector.weights
     return {name: _digest(Path(file)) for name, file in files.items() if Path(file).is_file()}
 
 
