@@ -12,14 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
-from detectors.embedded import slot_detector
 from detectors.slot_detector import REACH, PixelVotes, SlotDetector, full_resolution
 from geometry.camera import rigid_flow
 from scenegraph_track.training.batches import Item, endless_batches
 from scenegraph_track.training.chunks import Chunks
 from scenegraph_track.training.labels import LabelSettings, labels_of, preset_of
 from scenegraph_track.training.object_labels import UNKNOWN, ObjectLabelSettings, object_labels
-from scenegraph_track.training.self_training import added_objects
 from scenegraph_track.training.stage import Stage
 
 MOST = 12
@@ -57,7 +55,7 @@ class DetectorNet(BaseModel):
     embedding: int = 8
     slots: int = 24
     iterations: int = 2
-    threshold: float = 0.5
+    threshold: float = 0.45
     handicap: float | None = 0.0
 
 
@@ -78,13 +76,12 @@ class DetectorStage(Stage):
     """Self-training on what moves: dense votes and the attention of slots, taught by motion segments."""
 
     class Settings(BaseModel):
-        """Sections of the recipe; ``teacher`` is a file of weights for a second round, see `self_training`."""
+        """Sections of the recipe."""
 
         model_config = ConfigDict(extra="forbid", frozen=True)
 
         labels: ObjectLabelSettings = ObjectLabelSettings()
         still_labels: LabelSettings | None = None
-        teacher: str | None = None
         data: DetectorData = DetectorData()
         detector_net: DetectorNet = DetectorNet()
         loss: DetectorLoss = DetectorLoss()
@@ -101,10 +98,6 @@ class DetectorStage(Stage):
         """See `Stage.batches`."""
         data = self.settings.data
         labels = object_labels(self.settings.labels, self.dry_run, rank, world_size)
-        if self.settings.teacher is not None:
-            teacher, rows = slot_detector(self.settings.teacher), labels.arrays
-            given = zip(rows["image"], rows["residual"][:, 0], rows["labels"])
-            rows["labels"] = np.stack([added_objects(teacher, *one) for one in given])
         still = None
         if self.settings.still_labels is not None and data.parallax > 0:
             still = StillScenes(self.settings.still_labels, self.dry_run, rank, world_size)

@@ -32,7 +32,7 @@ class ObjectLabelSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     folder: str = Field("runs/objects", description="where the labels are kept, and found again")
-    scenes: int = Field(2592, ge=1, description="one labelled frame each")
+    scenes: int = Field(2304, ge=1, description="one labelled frame each")
     preset: str = Field("standard", description="kind of world")
     cameras: list[str] = Field(["still", "pan", "handheld"], min_length=1, description="kinds of ego-motion")
     size: int = Field(128, ge=32, description="side of the images, pixels")
