@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from detectors.errors import DetectorError
 from detectors.slot_detector import SlotDetector
 from geometry.weights import load_weights, read_metadata
@@ -30,4 +32,4 @@ def slot_detector(path: str | Path | None = None) -> SlotDetector:
     except (TypeError, ValueError, RuntimeError) as error:
         raise DetectorError(f"{file}: the recipe in it does not describe a SlotDetector ({error})") from None
     load_weights(net, file, "detector")
-    return net.eval().requires_grad_(False)
+    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # much faster on a CPU

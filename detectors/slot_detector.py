@@ -135,7 +135,9 @@ class SlotDetector(nn.Module):
         )
         middles = torch.stack([x, y]) + REACH * out[:, 1:3]
         scale = out[:, 3].clamp(-2, 2) + torch.log(out.new_tensor(SCALE))
-        return PixelVotes(out[:, 0], middles, scale, normalize(out[:, 4:], dim=1))
+        looks = out[:, 4:]
+        embedding = looks * torch.rsqrt(looks.square().sum(1, keepdim=True) + 1e-12)
+        return PixelVotes(out[:, 0], middles, scale, embedding)
 
     def attention(self, middles: Tensor, looks: Tensor, slot_middles: Tensor, slot_looks: Tensor) -> Tensor:
         """How well slots explain pixels of one object.
