@@ -108,7 +108,7 @@ def track(
     device: Annotated[
         str,
         typer.Option(
-            help="A device: auto, cpu, cuda, cuda:1, mps. Checked only: what the tracker uses computes on the CPU so far.",
+            help="A device: auto, cpu, cuda, cuda:1, mps. Checked only: all computes on the CPU so far.",
             rich_help_panel=_RUN,
         ),
     ] = "auto",
