@@ -18,8 +18,8 @@ OPTIONS = {
     "--frame-rate --device --workers --print-config --quiet -q --help",
     "eval": "--help",
     "eval mot": "--results --benchmark --no-preproc --json --csv --help",
-    "eval objects": "--worlds --split --sequences --frames --size --flow --depth --config --weights --workers --json --csv "
-    "--picture --help",
+    "eval objects": "--worlds --split --sequences --frames --size --flow --depth --config --weights --workers --json "
+    "--csv --picture --help",
     "demo": "--out --seed --help",
     "synth": "--preset --split --seed --sequences --frames --size --out --sheet --overwrite --help",
     "train": "--config --set --out --resume --dry-run --devices --print-config --help",
