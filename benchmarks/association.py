@@ -26,6 +26,7 @@ from scenegraph_track.config import load_config  # noqa: E402
 from scenegraph_track.data.sequences import find_sequences  # noqa: E402
 from scenegraph_track.structures import Detections, Frame  # noqa: E402
 from scenegraph_track.tracking.reference import associate, start_state  # noqa: E402
+from scenegraph_track.tracking.situation import prepare  # noqa: E402
 from scenegraph_track.tracking.tracker import Tracker  # noqa: E402
 
 Stream = list[tuple[np.ndarray, np.ndarray]]
@@ -36,7 +37,7 @@ def reference(stream: Stream, frame_rate: float) -> None:
     """The association of the reference tracker."""
     state, settings = start_state(), load_config("reference").tracker
     for index, (boxes, scores) in enumerate(stream):
-        state, _ = associate(state, settings, index / frame_rate, boxes, scores)
+        state, _ = associate(prepare(state, settings, index / frame_rate, boxes, scores))
 
 
 def whole_step(stream: Stream, frame_rate: float) -> None:

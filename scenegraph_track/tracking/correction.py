@@ -19,8 +19,9 @@ from scenegraph_track.graph.features import FrameArrays, FrameFeatures, frame_fe
 from scenegraph_track.graph.graph_tracker import GraphOutput, GraphTracker
 from scenegraph_track.graph.sinkhorn import sparse_sinkhorn
 from scenegraph_track.tracking import motion
+from scenegraph_track.tracking.learned import Correction
 from scenegraph_track.tracking.matching import expand, paired_iou
-from scenegraph_track.tracking.reference import Correction, Situation
+from scenegraph_track.tracking.situation import Situation
 
 _FARTHEST = 6.0
 _ITERATIONS = 3

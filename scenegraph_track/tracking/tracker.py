@@ -17,10 +17,12 @@ from scenegraph_track.graph.relations import relations_from_boxes
 from scenegraph_track.structures import CUES, Detections, Frame, ObjectState, SceneGraph, TrackerState, Tracks
 from scenegraph_track.tracking import camera, motion
 from scenegraph_track.tracking.emission import covers, inside_part, load_rules
+from scenegraph_track.tracking.learned import LearnedCost
 from scenegraph_track.tracking.matching import paired_iou
 from scenegraph_track.tracking.placement import object_depths, positions
 from scenegraph_track.tracking.proposing import Proposer, proposer
-from scenegraph_track.tracking.reference import Association, LearnedCost, associate, start_state
+from scenegraph_track.tracking.reference import Association, associate, start_state
+from scenegraph_track.tracking.situation import prepare
 from scenegraph_track.tracking.space import (
     SLACK,
     Space,
@@ -116,7 +118,7 @@ class Tracker:
         depths = _depths(detections, frame, space)
         background = camera.small_grey(frame) if settings.motion.camera else state.background
         state, warp = self._followed(state, frame, space, background)
-        after, decided = associate(
+        situation = prepare(
             state,
             settings,
             frame.timestamp,
@@ -127,8 +129,8 @@ class Tracker:
             frame.size,
             depths,
             None if detections.embeddings is None else _numpy(detections.embeddings),
-            self._learned,
         )
+        after, decided = associate(situation, self._learned)
         nothing = np.zeros((0, 0))
         pose = None if space is None else space.world_from_camera
         after = replace(

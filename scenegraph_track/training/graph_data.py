@@ -1,27 +1,18 @@
-"""Pieces of simulated detection streams, with tracks that the reference tracker has made up to their beginning."""
+"""Pieces of simulated detection streams for the graph tracker, with what is known of every detection."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from scenegraph_track.config import TrackerSettings, load_config
 from scenegraph_track.data.streams import PRESETS, Stream, simulate
-from scenegraph_track.structures import TrackerState
-from scenegraph_track.tracking.correction import blended_appearance
 from scenegraph_track.tracking.matching import paired_iou
-from scenegraph_track.tracking.reference import Situation, conclude, matched, prepare, start_state
 
 FALSE = 0
-"""Column of the counts of `memories` for detections that are no object's; column k + 1 is the k-th identity."""
-
-_FORGET = 1.5
-"""Seconds in which past matches lose their say about whose track it is."""
+"""Owner of detections that are no object's; owner k + 1 is the k-th identity of a clip."""
 
 
 class GraphData(BaseModel):
@@ -34,10 +25,15 @@ class GraphData(BaseModel):
         | {"crowd": 0.5, "crossing": 0.7, "standing": 0.7},
         description="share of each kind of stream",
     )
-    clips: int = Field(8, ge=1, description="pieces of streams in a batch")
-    frames: int = Field(64, ge=2, description="of each piece, tracked by the network as it is then")
+    clips: int = Field(4, ge=1, description="new pieces of streams in a batch")
+    repeats: int = Field(3, ge=1, description="batches that a piece is in")
+    frames: int = Field(64, ge=2, description="of each piece")
     burn_in: int = Field(4, ge=0, description="frames of these that only fill the memory")
-    warm_up: int = Field(40, ge=1, description="largest number of frames before, tracked by the reference tracker")
+    warm_up: int = Field(40, ge=1, description="largest number of frames before that only the tracker sees")
+    policy: str = Field("none", description="weights of the graph tracker that makes the tracks; none: the reference")
+    by_reference: float = Field(0.2, ge=0, le=1, description="share of pieces without it all the same")
+    disturbed: float = Field(0.3, ge=0, le=1, description="share of pieces with noise on every similarity")
+    disturbance: float = Field(0.15, ge=0, description="standard deviation of that noise")
     skip: list[int] = Field([1, 1, 1, 2, 3], min_length=1, description="every so manieth frame is kept; drawn from")
     slowest: float = Field(4.0, gt=0, description="frames per second below which none are skipped")
     depth: float = Field(0.4, ge=0, le=1, description="share of pieces whose detections have depths")
@@ -67,7 +63,7 @@ class Moment:
         timestamp: Seconds.
         boxes: (M, 4) detections, xyxy pixels.
         scores: (M,) raw.
-        owner: (M,) column of the counts of `memories`: `FALSE` or 1 + number of the identity in the clip.
+        owner: (M,) `FALSE` or 1 + number of the identity in the clip.
         first: (M,) bool, the best detection of its object in this frame.
         depths: (M,) or None.
         embeddings: (M, D) or None.
@@ -86,49 +82,23 @@ class Moment:
     truth: np.ndarray
 
 
+@dataclass(frozen=True)
 class Clip:
-    """A piece of a stream; not a dataclass, so that nothing copies it on its way to a device.
+    """A piece of a stream.
 
     Args:
         moments: Its frames.
-        state: Of the tracker before the first of them; for the tracks' memories see `memories`.
+        warm_up: The first of them that only the tracker sees.
         settings: Of the tracker.
         image_size: (W, H).
         identities: Number of identities I.
-        seed: Of the randomness in the roll-out.
     """
 
-    def __init__(
-        self,
-        moments: list[Moment],
-        state: TrackerState,
-        settings: TrackerSettings,
-        image_size: tuple[int, int],
-        identities: int,
-        seed: int,
-    ) -> None:
-        self.moments, self.state, self.settings = moments, state, settings
-        self.image_size, self.identities, self.seed = image_size, identities, seed
-
-    def situation(self, state: TrackerState, moment: Moment) -> Situation:
-        """The frame before anything is matched."""
-        return prepare(
-            state,
-            self.settings,
-            moment.timestamp,
-            moment.boxes,
-            moment.scores,
-            image_size=self.image_size,
-            depths=moment.depths,
-            embeddings=moment.embeddings,
-        )
-
-
-class Batch:
-    """The clips of a batch; a plain object, so that nothing looks into it on its way to a device."""
-
-    def __init__(self, clips: list[Clip]) -> None:
-        self.clips = clips
+    moments: list[Moment]
+    warm_up: int
+    settings: TrackerSettings
+    image_size: tuple[int, int]
+    identities: int
 
 
 def make_clip(rng: np.random.Generator, data: GraphData, split: str = "train") -> Clip:
@@ -144,88 +114,7 @@ def make_clip(rng: np.random.Generator, data: GraphData, split: str = "train") -
     settings = load_config("reference").tracker
     hidden = float(rng.uniform(settings.life.hidden_seconds, max(data.hidden_seconds, settings.life.hidden_seconds)))
     settings = settings.model_copy(update={"life": settings.life.model_copy(update={"hidden_seconds": hidden})})
-    clip = Clip(moments[warm:], start_state(), settings, stream.image_size, identities, int(rng.integers(2**62)))
-    for moment in moments[:warm]:
-        situation = clip.situation(clip.state, moment)
-        detection, candidates = matched(situation)
-        numbers = np.full(len(detection), -1.0), np.full(len(moment.owner), -1.0)
-        clip.state, _ = conclude(
-            situation, detection, candidates, *memories(clip, situation, moment, detection, *numbers)
-        )
-    return clip
-
-
-def memories(
-    clip: Clip, situation: Situation, moment: Moment, detection: np.ndarray, rows: np.ndarray, born: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """What tracks carry through a roll-out, for `conclude`: (N, 1 + D + I + 1) and (M, 1 + D + I + 1).
-
-    In this order: a number of the caller's, the mean appearance, and whose detections the track has had, newer ones
-    counting more.
-
-    Args:
-        clip: The clip.
-        situation: The frame.
-        moment: The frame's truth.
-        detection: (N,) row of the matched detection or -1.
-        rows: (N,) numbers to carry.
-        born: (M,) numbers for tracks that start at a detection.
-    """
-    width = clip.identities + 1
-    old, appearance = counts(clip, situation), seen_by_network(clip, situation)
-    appearance, new = blended_appearance(appearance, detection, 1)
-    one = np.eye(width)[moment.owner]
-    before, seen = situation.before.timestamp, detection >= 0
-    faded = old * (1.0 if np.isnan(before) else np.exp((before - situation.timestamp) / _FORGET))
-    faded[seen] += one[detection[seen]]
-    return np.concatenate([rows[:, None], appearance, faded], 1), np.concatenate([born[:, None], new, one], 1)
-
-
-def counts(clip: Clip, situation: Situation) -> np.ndarray:
-    """(N, I + 1) whose detections each track has had."""
-    width = clip.identities + 1
-    return situation.tracks.memory[:, -width:] if len(situation.tracks) else np.zeros((0, width))
-
-
-def seen_by_network(clip: Clip, situation: Situation) -> Situation:
-    """The same without the truth: memories hold a number and the mean appearance."""
-    tracks = situation.tracks
-    return replace(situation, tracks=replace(tracks, memory=tracks.memory[:, : -clip.identities - 1]))
-
-
-def owners(had: np.ndarray) -> np.ndarray:
-    """(N,) whose track each is by its counts (N, I + 1): `FALSE`, an identity, or -1 where another has more of it."""
-    if len(had) == 0:
-        return np.zeros(0, dtype=np.int64)
-    owner = had.argmax(1)
-    strength = had[np.arange(len(had)), owner]
-    order = np.lexsort((-strength, owner))
-    later = np.zeros(len(owner), dtype=bool)
-    later[order[1:]] = owner[order[1:]] == owner[order[:-1]]
-    return np.where(later & (owner != FALSE), -1, owner)
-
-
-def clip_batches(data: GraphData, seed: int, rank: int, world_size: int, start: int) -> Iterator[Batch]:
-    """Endless batches; clip k of batch b follows from (seed, b, k)."""
-    dataset = _Clips(data, seed, range(rank, data.clips, world_size), start)
-    prefetch = 3 if data.workers else None
-    return iter(DataLoader(dataset, batch_size=None, num_workers=data.workers, prefetch_factor=prefetch, in_order=True))
-
-
-class _Clips(IterableDataset):
-    def __init__(self, data: GraphData, seed: int, numbers: range, start: int) -> None:
-        super().__init__()
-        self.data, self.seed, self.numbers, self.start = data, seed, numbers, start
-
-    def __iter__(self) -> Iterator[Batch]:
-        info = get_worker_info()
-        first, step = (0, 1) if info is None else (info.id, info.num_workers)
-        if info is not None:
-            torch.set_num_threads(1)
-        batch = self.start + first
-        while True:
-            yield Batch([make_clip(np.random.default_rng((self.seed, batch, k)), self.data) for k in self.numbers])
-            batch += step
+    return Clip(moments, warm, settings, stream.image_size, identities)
 
 
 def _moments(rng: np.random.Generator, stream: Stream, frames: range, data: GraphData) -> tuple[list[Moment], int]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from scenegraph_track.graph.features import FrameFeatures
-from scenegraph_track.tracking.reference import Situation
-from scenegraph_track.training.graph_data import FALSE, Clip, Moment, counts, owners
+from scenegraph_track.training.graph_data import FALSE, Moment
 
 UNKNOWN, ALONE = -2, -1
 
@@ -37,13 +34,12 @@ class Targets:
     refinement: np.ndarray
 
 
-def frame_targets(clip: Clip, situation: Situation, moment: Moment, features: FrameFeatures) -> Targets:
-    """The targets of a frame, by what the tracks have matched before it."""
-    owner = owners(counts(clip, situation))
-    m = len(moment.owner)
-    detection_of = np.full(clip.identities + 1, -1)
+def frame_targets(moment: Moment, features: FrameFeatures, owner: np.ndarray) -> Targets:
+    """The targets of a frame whose tracks are those of ``owner`` (N,), see `owners`."""
+    m, identities = len(moment.owner), len(moment.visibility)
+    detection_of = np.full(identities, -1)
     detection_of[moment.owner[moment.first]] = np.flatnonzero(moment.first)
-    track_of = np.full(clip.identities + 1, -1)
+    track_of = np.full(identities, -1)
     track_of[owner[owner > FALSE]] = np.flatnonzero(owner > FALSE)
     wanted = np.where(owner > FALSE, detection_of[np.maximum(owner, 0)], -1)
     of_track = np.where(wanted >= 0, _edges(features, m, np.arange(len(owner)), wanted), ALONE)
@@ -64,6 +60,18 @@ def frame_targets(clip: Clip, situation: Situation, moment: Moment, features: Fr
     )
 
 
+def owners(had: np.ndarray) -> np.ndarray:
+    """(N,) whose track each is by its counts (N, I + 1): `FALSE`, an identity, or -1 where another has more of it."""
+    if len(had) == 0:
+        return np.zeros(0, dtype=np.int64)
+    owner = had.argmax(1)
+    strength = had[np.arange(len(had)), owner]
+    order = np.lexsort((-strength, owner))
+    later = np.zeros(len(owner), dtype=bool)
+    later[order[1:]] = owner[order[1:]] == owner[order[:-1]]
+    return np.where(later & (owner != FALSE), -1, owner)
+
+
 def _edges(features: FrameFeatures, detections: int, track: np.ndarray, detection: np.ndarray) -> np.ndarray:
     """Numbers of the edges of these pairs, `UNKNOWN` where there is none."""
     key = features.edge_index[0] * detections + features.edge_index[1]  # sorted, see `candidate_edges`
@@ -71,43 +79,3 @@ def _edges(features: FrameFeatures, detections: int, track: np.ndarray, detectio
     place = np.searchsorted(key, wanted)
     found = np.append(key, -1)[place] == wanted
     return np.where(found, place, UNKNOWN)
-
-
-@dataclass(frozen=True)
-class JoinedTargets:
-    """`Targets` of frames side by side, as tensors."""
-
-    edge_of_track: Tensor
-    edge_of_detection: Tensor
-    track: Tensor
-    visibility: Tensor
-    is_object: Tensor
-    refinement: Tensor
-
-
-def joined_targets(targets: list[Targets], edges: list[int], device: torch.device) -> JoinedTargets:
-    """Targets of frames whose graphs are put side by side, ``edges`` of each before."""
-    columns = {}
-    for field in fields(Targets):
-        parts = [getattr(t, field.name) for t in targets]
-        if field.name.startswith("edge_of"):
-            parts = [np.where(part >= 0, part + begin, part) for part, begin in zip(parts, edges, strict=True)]
-        values = np.concatenate(parts)
-        columns[field.name] = torch.from_numpy(values.astype(np.float32) if values.dtype.kind == "f" else values).to(
-            device
-        )
-    return JoinedTargets(**columns)
-
-
-def joined_features(features: list[FrameFeatures], device: torch.device) -> dict[str, Tensor]:
-    """The arguments of `GraphTracker.forward` besides the memory, for graphs side by side."""
-    arrays = {
-        field.name: np.concatenate([getattr(f, field.name) for f in features])
-        for field in fields(FrameFeatures)
-        if field.name != "edge_index"
-    }
-    rows = np.cumsum([0, *(len(f.tracks) for f in features[:-1])])
-    columns = np.cumsum([0, *(len(f.detections) for f in features[:-1])])
-    ends = [f.edge_index + np.array([[r], [c]]) for f, r, c in zip(features, rows, columns, strict=True)]
-    arrays["edge_index"] = np.concatenate(ends, axis=1)
-    return {name: torch.from_numpy(values).to(device) for name, values in arrays.items()}

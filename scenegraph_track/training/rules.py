@@ -25,6 +25,7 @@ from scenegraph_track.tracking.interpolation import interpolate
 from scenegraph_track.tracking.linking import Ends, link_candidates
 from scenegraph_track.tracking.matching import box_iou
 from scenegraph_track.tracking.reference import associate, start_state
+from scenegraph_track.tracking.situation import prepare
 from scenegraph_track.tracking.tracker import predicted_features
 
 Samples = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -44,7 +45,7 @@ def samples_of(stream: Stream, settings: TrackerSettings, annotates_hidden: bool
     seen: dict[str, list[np.ndarray]] = {"frames": [], "ids": [], "boxes": [], "scores": [], "truth": []}
     for frame in range(stream.frames):
         boxes, scores, _ = stream.detections(frame)
-        state, decided = associate(state, settings, frame / stream.frame_rate, boxes, scores, image_size=size)
+        state, decided = associate(prepare(state, settings, frame / stream.frame_rate, boxes, scores, image_size=size))
         truth_ids, truth_boxes, visibility, _ = stream.truth(frame)
         present = np.ones(len(truth_ids), dtype=bool) if annotates_hidden else visibility > 0.1
         found = decided.detection >= 0

@@ -16,7 +16,9 @@ from scenegraph_track.errors import UserError
 from scenegraph_track.graph.graph_tracker import GraphTracker
 from scenegraph_track.structures import CUES, Detections, Frame, TrackerState
 from scenegraph_track.tracking.correction import GraphCost, learned_cost, situation_features
-from scenegraph_track.tracking.reference import Correction, associate, matched, prepare, start_state
+from scenegraph_track.tracking.learned import Correction
+from scenegraph_track.tracking.reference import associate, matched, start_state
+from scenegraph_track.tracking.situation import prepare
 from scenegraph_track.tracking.tracker import Tracker
 
 SETTINGS = load_config().tracker
@@ -37,8 +39,8 @@ def tracked(preset: str, learned: GraphCost | None, frames: int = 40, embeddings
         boxes, scores, ids = stream.detections(frame)
         looks = np.eye(64)[ids % 64] if embeddings else None
         time = frame / stream.frame_rate
-        more = {"image_size": stream.image_size, "embeddings": looks, "learned": learned}
-        state, decided = associate(state, SETTINGS, time, boxes, scores, **more)
+        more = {"image_size": stream.image_size, "embeddings": looks}
+        state, decided = associate(prepare(state, SETTINGS, time, boxes, scores, **more), learned)
         out.append((decided.tracks.ids, decided.boxes, decided.detection, decided.candidates[:3], state))
     return out
 
@@ -64,7 +66,7 @@ def crossing() -> tuple:
     state = start_state()
     boxes = np.array([[0, 0, 40, 80], [30, 0, 70, 80.0]])
     for k in range(4):
-        state, _ = associate(state, SETTINGS, 0.1 * k, boxes, np.ones(2))
+        state, _ = associate(prepare(state, SETTINGS, 0.1 * k, boxes, np.ones(2)))
     return prepare(state, SETTINGS, 0.4, boxes, np.ones(2))
 
 
@@ -89,7 +91,8 @@ def test_features_do_not_depend_on_resolution() -> None:
         for frame in range(5):
             boxes, scores, _ = stream.detections(frame)
             size = tuple(int(scale * s) for s in stream.image_size)
-            state, _ = associate(state, settings, frame / stream.frame_rate, scale * boxes, scores, image_size=size)
+            time = frame / stream.frame_rate
+            state, _ = associate(prepare(state, settings, time, scale * boxes, scores, image_size=size))
         boxes, scores, _ = stream.detections(5)
         situation = prepare(state, settings, 5 / stream.frame_rate, scale * boxes, scores, image_size=size)
         features.append(situation_features(situation, 48))
@@ -127,7 +130,7 @@ def test_a_state_with_memory_goes_on_from_a_file(tmp_path: Path) -> None:
     def run(state: TrackerState, frames: range) -> TrackerState:
         for frame in frames:
             boxes, scores, _ = stream.detections(frame)
-            state, _ = associate(state, SETTINGS, frame / stream.frame_rate, boxes, scores, learned=cost)
+            state, _ = associate(prepare(state, SETTINGS, frame / stream.frame_rate, boxes, scores), cost)
         return state
 
     half = run(start_state(), range(6))

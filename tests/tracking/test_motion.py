@@ -8,6 +8,7 @@ import pytest
 from scenegraph_track.config import TrackerSettings, load_config
 from scenegraph_track.tracking import motion
 from scenegraph_track.tracking.reference import associate, start_state
+from scenegraph_track.tracking.situation import prepare
 
 
 def textbook(x: np.ndarray, p: np.ndarray, q: float, r: float, steps: list[tuple[float, np.ndarray | None]]):
@@ -89,7 +90,7 @@ def bank_after(path: np.ndarray, noise: float, settings: TrackerSettings, seed: 
         centre = centre + rng.normal(scale=noise, size=centre.shape)
         half = np.array([20, 50])
         boxes = np.concatenate([centre - half, centre + half], axis=1)
-        state, _ = associate(state, settings, t / 25, boxes, np.full(6, 0.9))
+        state, _ = associate(prepare(state, settings, t / 25, boxes, np.full(6, 0.9)))
     assert state.next_id == 7  # nobody was lost
     return motion.chosen_filter(state.filter_errors)
 

@@ -10,6 +10,7 @@ import pytest
 from scenegraph_track.config import TrackerSettings, load_config
 from scenegraph_track.structures import TrackerState
 from scenegraph_track.tracking.reference import Association, associate, start_state
+from scenegraph_track.tracking.situation import prepare
 
 SETTINGS = load_config().tracker
 SIZE = (1920, 1080)
@@ -33,7 +34,7 @@ def run(
         found = np.array(boxes, dtype=float).reshape(-1, 4)
         sure = np.full(len(found), 0.9) if scores is None else np.array(scores[t], dtype=float)
         when = t / rate if times is None else float(times[t])
-        state, decided = associate(state, settings, when, found, sure, image_size=size)
+        state, decided = associate(prepare(state, settings, when, found, sure, image_size=size))
         steps.append((state, decided))
     return steps
 
@@ -158,15 +159,14 @@ def test_a_known_camera_motion_moves_hidden_tracks_too() -> None:
     state = start_state()
     found = np.array([box(400), box(900)])
     for t in range(6):
-        state, _ = associate(state, SETTINGS, t / 10, found, np.full(2, 0.9))
+        state, _ = associate(prepare(state, SETTINGS, t / 10, found, np.full(2, 0.9)))
     shift = np.array([[1.0, 0, -200], [0, 1, 30]])
-    _, decided = associate(
-        state, SETTINGS, 0.6, found[:1] + np.array([-200, 30, -200, 30]), np.ones(1), None, shift, SIZE
-    )
+    there = found[:1] + np.array([-200, 30, -200, 30])
+    _, decided = associate(prepare(state, SETTINGS, 0.6, there, np.ones(1), None, shift, SIZE))
     assert decided.detection.tolist() == [0, -1]
     assert np.allclose(decided.boxes[1], found[1] + [-200, 30, -200, 30], atol=1)
     zoom = np.array([[2.0, 0, 0], [0, 2, 0]])
-    _, decided = associate(state, SETTINGS, 0.6, found * 2, np.ones(2), None, zoom)
+    _, decided = associate(prepare(state, SETTINGS, 0.6, found * 2, np.ones(2), None, zoom))
     assert decided.detection.tolist() == [0, 1] and np.allclose(decided.predicted, found * 2, atol=2)
 
 
@@ -203,10 +203,10 @@ def test_constant_scores_track_from_the_first_frame(score: float) -> None:
 
 def test_a_step_leaves_its_arguments_alone_and_keeps_no_hold_on_them() -> None:
     found, sure, classes = np.array([box(300), box(900)]), np.array([0.9, 0.8]), np.array([1, 2])
-    state, _ = associate(start_state(), SETTINGS, 0.0, found, sure, classes)
+    state, _ = associate(prepare(start_state(), SETTINGS, 0.0, found, sure, classes))
     arrays = [found.copy(), sure.copy(), classes.copy()]
     before = {f.name: getattr(state.tracks, f.name).copy() for f in fields(state.tracks)}
-    after, _ = associate(state, SETTINGS, 0.1, found, sure, classes)
+    after, _ = associate(prepare(state, SETTINGS, 0.1, found, sure, classes))
     assert all(np.array_equal(a, b) for a, b in zip(arrays, (found, sure, classes)))
     assert all(np.array_equal(v, getattr(state.tracks, k), equal_nan=v.dtype.kind == "f") for k, v in before.items())
     kept = after.last_boxes.copy(), after.last_scores.copy(), after.tracks.last_box.copy()
@@ -221,7 +221,7 @@ def test_classes_never_mix() -> None:
     state = start_state()
     for t, label in enumerate([1, 3, 3, 1]):
         classes = np.array([label], dtype=np.uint8)
-        state, decided = associate(state, SETTINGS, t / 10, np.array([box(300)]), np.ones(1), classes)
+        state, decided = associate(prepare(state, SETTINGS, t / 10, np.array([box(300)]), np.ones(1), classes))
     assert dict(zip(decided.tracks.classes.tolist(), decided.tracks.ids.tolist(), strict=True)) == {1: 1, 3: 2}
     assert decided.detection[decided.tracks.classes == 1].tolist() == [0]
 
@@ -231,7 +231,7 @@ def test_an_object_that_swings_keeps_its_identity() -> None:
     state, seen = start_state(), set()
     for k in range(100):
         x = 300 + 60 * np.sin(5 * k / 25)
-        state, decided = associate(state, SETTINGS, k / 25, np.array([[x, 100, x + 40, 200]]), np.ones(1))
+        state, decided = associate(prepare(state, SETTINGS, k / 25, np.array([[x, 100, x + 40, 200]]), np.ones(1)))
         seen |= set(decided.tracks.ids[decided.detection >= 0].tolist())
     assert len(seen) <= 2
 

@@ -177,10 +177,10 @@ def watched(given: Input, tracker: Tracker = TRACKER) -> tuple[float, list[Scene
     overlaps: list[float] = []
     associate = tracker_module.associate
 
-    def spy(*arguments, **more):  # type: ignore[no-untyped-def]
-        after, decided = associate(*arguments, **more)
+    def spy(situation, learned=None):  # type: ignore[no-untyped-def]
+        after, decided = associate(situation, learned)
         known = (decided.detection >= 0) & (decided.last_seen < after.timestamp)
-        overlaps.extend(paired_iou(decided.predicted[known], arguments[3][decided.detection[known]]))
+        overlaps.extend(paired_iou(decided.predicted[known], situation.boxes[decided.detection[known]]))
         return after, decided
 
     with pytest.MonkeyPatch.context() as patch:
