@@ -65,6 +65,12 @@ class LifeSettings(_Settings):
     confirm_hits: int = Field(2, ge=1, description="detections that confirm a track (the first frame confirms at once)")
     tentative_seconds: float = Field(0.1, ge=0, description="an unconfirmed track without detection lives this long")
     hidden_seconds: float = Field(1.0, ge=0, description="a hidden object keeps its identity this long")
+    memory_seconds: float = Field(
+        30.0,
+        ge=0,
+        description="after it left it is known again by its looks this long, where detections have embeddings",
+    )
+    likeness: float = Field(0.6, ge=-1, le=1, description="least cosine of appearance for that")
 
 
 class ShowSettings(_Settings):

@@ -33,7 +33,15 @@ _TRACK_FIELDS: dict[str, tuple[tuple[int | None, ...], str]] = {
     "mark_time": ((), "f"),
     "last_box": ((4,), "f"),
     "depth": ((), "f"),
+    "appearance": ((None,), "f"),
     "memory": ((None,), "f"),
+}
+_LEFT_FIELDS: dict[str, tuple[tuple[int | None, ...], str]] = {
+    "ids": ((), "i"),
+    "classes": ((), "i"),
+    "seen": ((), "f"),
+    "boxes": ((4,), "f"),
+    "appearance": ((None,), "f"),
 }
 
 
@@ -63,6 +71,7 @@ class TrackTable(Equal):
         mark_time: (N,) when, NaN where there is no mark.
         last_box: (N, 4) the last matched box, xyxy pixels, moved with the camera since.
         depth: (N,) last known depth along z of the current camera, moved with it since; NaN where unknown.
+        appearance: (N, A) mean appearance of the detections, of length 1, zeros where unknown; A is 0 without any.
         memory: (N, D) what a learned tracker remembers of each track; D is 0 without one.
 
     Raises:
@@ -87,6 +96,7 @@ class TrackTable(Equal):
     mark_time: np.ndarray
     last_box: np.ndarray
     depth: np.ndarray
+    appearance: np.ndarray
     memory: np.ndarray
 
     def __post_init__(self) -> None:
@@ -97,11 +107,7 @@ class TrackTable(Equal):
 
     def check(self) -> None:
         """Refuse fields of another shape or kind (for tables from outside)."""
-        for name, (tail, kind) in _TRACK_FIELDS.items():
-            value, want = getattr(self, name), (len(self.ids), *tail)
-            fits = value.ndim == len(want) and all(w is None or w == g for w, g in zip(want, value.shape, strict=True))
-            if not fits or value.dtype.kind != kind:
-                raise UserError(f"TrackTable.{name}: expected {want} of kind {kind}, found {value.shape} {value.dtype}")
+        _check(self, _TRACK_FIELDS)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -120,9 +126,61 @@ class TrackTable(Equal):
     def empty(cls, filters: int) -> TrackTable:
         """No tracks, with a bank of so many filters."""
         sizes = {name: (0, *(filters if t is None else t for t in tail)) for name, (tail, _) in _TRACK_FIELDS.items()}
-        sizes["memory"] = (0, 0)
+        sizes["appearance"] = sizes["memory"] = (0, 0)
         kinds = {"i": np.int64, "f": np.float64}
         return cls(**{name: np.zeros(sizes[name], dtype=kinds[kind]) for name, (_, kind) in _TRACK_FIELDS.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class LeftTable(Equal):
+    """Identities that have left and may come back, K rows.
+
+    Args:
+        ids: (K,) int64.
+        classes: (K,) int64.
+        seen: (K,) seconds of the last detection.
+        boxes: (K, 4) the last one, xyxy pixels of that moment.
+        appearance: (K, A) of length 1.
+    """
+
+    ids: np.ndarray
+    classes: np.ndarray
+    seen: np.ndarray
+    boxes: np.ndarray
+    appearance: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def check(self) -> None:
+        """Refuse fields of another shape or kind."""
+        _check(self, _LEFT_FIELDS)
+
+    def __getitem__(self, rows: Any) -> LeftTable:
+        """Rows chosen by an integer or boolean array."""
+        return LeftTable(**{name: getattr(self, name)[rows] for name in _LEFT_FIELDS})
+
+    def joined(self, tracks: TrackTable) -> LeftTable:
+        """These rows and those of tracks; only tracks where appearance is of another width than before."""
+        new = LeftTable(tracks.ids, tracks.classes, tracks.seen, tracks.last_box, tracks.appearance)
+        if self.appearance.shape[1] != new.appearance.shape[1]:
+            return new
+        return LeftTable(**{name: np.concatenate([getattr(self, name), getattr(new, name)]) for name in _LEFT_FIELDS})
+
+    @classmethod
+    def empty(cls) -> LeftTable:
+        """No identities."""
+        number = np.zeros(0, dtype=np.int64)
+        return cls(number, number, np.zeros(0), np.zeros((0, 4)), np.zeros((0, 0)))
+
+
+def _check(table: TrackTable | LeftTable, fields: dict[str, tuple[tuple[int | None, ...], str]]) -> None:
+    for name, (tail, kind) in fields.items():
+        value, want = getattr(table, name), (len(table.ids), *tail)
+        fits = value.ndim == len(want) and all(w is None or w == g for w, g in zip(want, value.shape, strict=True))
+        if not fits or value.dtype.kind != kind:
+            found = f"{value.shape} {value.dtype}"
+            raise UserError(f"{type(table).__name__}.{name}: expected {want} of kind {kind}, found {found}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +193,7 @@ class TrackerState(Equal):
         step: Seconds between the last two frames, NaN before the second.
         next_id: The identity that the next confirmed track gets.
         tracks: The live tracks.
+        left: Identities that have left, and how they looked.
         filter_errors: (G,) sum of the prediction errors of each filter of the bank, in heights.
         spread: (2,) sum and number of the normalised squared innovations of the chosen filter.
         score_memory: (K, 2) past detection scores and whether each was found again in the next frame.
@@ -151,6 +210,7 @@ class TrackerState(Equal):
     step: float
     next_id: int
     tracks: TrackTable
+    left: LeftTable
     filter_errors: np.ndarray
     spread: np.ndarray
     score_memory: np.ndarray
@@ -199,26 +259,29 @@ class TrackerState(Equal):
                     raise UserError(f"{path}: expected a tracker state ({_STATE_FORMAT})")
                 values = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             tracks = TrackTable(**{name: values[f"tracks.{name}"] for name in _TRACK_FIELDS})
+            left = LeftTable(**{name: values[f"left.{name}"] for name in _LEFT_FIELDS})
             (next_frame, next_id), (timestamp, step) = values["counters"].tolist(), values["times"].tolist()
             arrays = {name: values[name] for name in cls._ARRAYS}
             video = {k.removeprefix(_GEOMETRY): v for k, v in values.items() if k.startswith(_GEOMETRY)}
             geometry = VideoGeometryState.from_arrays(video) if video else None
             tracks.check()
+            left.check()
         except FileNotFoundError:
             raise UserError(f"{path}: no such file") from None
         except (SafetensorError, KeyError, OSError, GeometryError) as wrong:
             raise UserError(f"{path}: expected a tracker state, {wrong}") from None
-        return cls(int(next_frame), timestamp, step, int(next_id), tracks, **arrays, geometry=geometry)
+        return cls(int(next_frame), timestamp, step, int(next_id), tracks, left, **arrays, geometry=geometry)
 
     def _flat(self) -> dict[str, np.ndarray]:
         return {
             "counters": np.array([self.next_frame, self.next_id], dtype=np.int64),
             "times": np.array([self.timestamp, self.step], dtype=np.float64),
             **{f"tracks.{name}": getattr(self.tracks, name) for name in _TRACK_FIELDS},
+            **{f"left.{name}": getattr(self.left, name) for name in _LEFT_FIELDS},
             **{name: getattr(self, name) for name in self._ARRAYS},
             **({} if self.geometry is None else {_GEOMETRY + k: v for k, v in self.geometry.arrays().items()}),
         }
 
 
-_STATE_FORMAT = "scenegraph-track tracker state 3"
+_STATE_FORMAT = "scenegraph-track tracker state 4"
 _GEOMETRY = "geometry."

@@ -19,14 +19,13 @@ from scenegraph_track.graph.features import FrameArrays, FrameFeatures, frame_fe
 from scenegraph_track.graph.graph_tracker import GraphOutput, GraphTracker
 from scenegraph_track.graph.sinkhorn import sparse_sinkhorn
 from scenegraph_track.tracking import motion
+from scenegraph_track.tracking.appearance import likeness
 from scenegraph_track.tracking.learned import Correction
 from scenegraph_track.tracking.matching import expand, paired_iou
 from scenegraph_track.tracking.situation import Situation
 
 _FARTHEST = 6.0
 _ITERATIONS = 3
-_BLEND = 0.1
-"""Share of a new detection in the stored appearance of its track."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,6 @@ class Notes:
 class GraphCost:
     """The learned cost of `reference.associate`; holds no state of a sequence.
 
-    A track's memory is the network's recurrent state and, behind it, the mean appearance of its detections.
-
     Args:
         network: Trained or not; in evaluation mode.
     """
@@ -51,9 +48,8 @@ class GraphCost:
 
     def correct(self, situation: Situation) -> Correction:
         """See `reference.LearnedCost`."""
-        features = situation_features(situation, self.network.width)
-        memory = hidden_of(situation.tracks.memory, len(situation.tracks), self.network.width)
-        output = self.network.infer(features, torch.from_numpy(memory))
+        features = situation_features(situation)
+        output = self.network.infer(features, self._memory(situation))
         ends = torch.from_numpy(features.edge_index)
         with torch.inference_mode():
             probability = sparse_sinkhorn(
@@ -74,16 +70,21 @@ class GraphCost:
         self, situation: Situation, correction: Correction, detection: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `reference.LearnedCost`."""
-        notes, width = correction.notes, self.network.width
-        memory = hidden_of(situation.tracks.memory, len(situation.tracks), width)
+        notes = correction.notes
         hidden, born = self.network.remember(
-            torch.from_numpy(memory),
+            self._memory(situation),
             notes.output,
             torch.from_numpy(detection),
             torch.from_numpy(matched_offsets(notes.features, detection)),
         )
-        appearance, new = blended_appearance(situation, detection, width)
-        return np.concatenate([hidden.numpy(), appearance], 1), np.concatenate([born.numpy(), new], 1)
+        return hidden.double().numpy(), born.double().numpy()
+
+    def _memory(self, situation: Situation) -> torch.Tensor:
+        """(N, width) what is remembered of the tracks, zeros where nothing is yet."""
+        memory, width = situation.tracks.memory, self.network.width
+        if memory.shape[1] != width:
+            return torch.zeros(len(memory), width)
+        return torch.from_numpy(memory).float()
 
 
 @lru_cache(maxsize=4)
@@ -104,20 +105,12 @@ def learned_cost(settings: GraphSettings) -> GraphCost | None:
     return None if settings.weights == "none" else GraphCost(_network(Path(settings.weights)))
 
 
-def hidden_of(memory: np.ndarray, count: int, width: int) -> np.ndarray:
-    """The recurrent part (N, width) of the tracks' memories, zeros where there is none yet."""
-    if memory.shape[1] < width:
-        return np.zeros((count, width), dtype=np.float32)
-    return np.ascontiguousarray(memory[:, :width], dtype=np.float32)
-
-
-def situation_features(situation: Situation, width: int, likeness: np.ndarray | None = None) -> FrameFeatures:
+def situation_features(situation: Situation, alike: np.ndarray | None = None) -> FrameFeatures:
     """The features of a frame's candidate edges, tracks and detections.
 
     Args:
         situation: The frame.
-        width: Of the recurrent memory; what stands behind it in a track's memory is its appearance.
-        likeness: (N, M) similarity of appearance, NaN where unknown, in place of that of the embeddings.
+        alike: (N, M) similarity of appearance, NaN where unknown, in place of that of the embeddings.
     """
     tracks, chosen = situation.tracks, situation.chosen
     association = situation.settings.association
@@ -155,7 +148,9 @@ def situation_features(situation: Situation, width: int, likeness: np.ndarray | 
             sureness=situation.sure,
             unsure=unsure,
             found_depth=np.full(len(found), np.nan) if situation.depths is None else situation.depths,
-            likeness=_likeness(situation, track, detection, width) if likeness is None else likeness[track, detection],
+            likeness=likeness(tracks, situation.embeddings, track, detection)
+            if alike is None
+            else alike[track, detection],
             track=track,
             detection=detection,
             similar=similar,
@@ -175,32 +170,6 @@ def matched_offsets(features: FrameFeatures, detection: np.ndarray) -> np.ndarra
     taken = detection[track] == column
     offsets[track[taken]] = features.offset[taken]
     return offsets
-
-
-def blended_appearance(situation: Situation, detection: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The mean appearance of the tracks after a match (N, D), and that of newborn ones (M, D); D is 0 without any."""
-    old = situation.tracks.memory[:, width:]
-    if situation.embeddings is None:
-        return old, np.zeros((len(situation.boxes), old.shape[1]))
-    new = _unit(situation.embeddings)
-    if old.shape[1] != new.shape[1]:
-        old = np.zeros((len(situation.tracks), new.shape[1]))
-    seen, blended = detection >= 0, old.copy()
-    blended[seen] = _unit((1 - _BLEND) * old[seen] + _BLEND * new[detection[seen]])
-    return blended, new
-
-
-def _likeness(situation: Situation, track: np.ndarray, detection: np.ndarray, width: int) -> np.ndarray:
-    """(E,) cosine of the stored and the detected appearance, NaN where one is missing."""
-    stored = situation.tracks.memory[:, width:]
-    if situation.embeddings is None or stored.shape[1] != situation.embeddings.shape[1]:
-        return np.full(len(track), np.nan)
-    cosine = (stored[track] * _unit(situation.embeddings)[detection]).sum(1)
-    return np.where(stored[track].any(1), cosine, np.nan)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
 
 def _similar(a: np.ndarray, b: np.ndarray, expansion: float) -> np.ndarray:

@@ -38,6 +38,7 @@ def born_tracks(
         mark_time=np.full(n, np.nan),
         last_box=boxes.astype(np.float64),
         depth=np.full(n, np.nan),
+        appearance=np.zeros((n, 0)),
         memory=np.zeros((n, 0)),
     )
 

@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scenegraph_track.config import TrackerSettings
-from scenegraph_track.structures import TrackerState, TrackTable
+from scenegraph_track.structures import LeftTable, TrackerState, TrackTable
 from scenegraph_track.tracking import motion
+from scenegraph_track.tracking.appearance import recalled, seen_appearance, unit
 from scenegraph_track.tracking.learned import Correction, LearnedCost
 from scenegraph_track.tracking.life import born_tracks, has_left
 from scenegraph_track.tracking.matching import match, similarity
@@ -58,6 +59,7 @@ def start_state() -> TrackerState:
         step=float("nan"),
         next_id=1,
         tracks=TrackTable.empty(len(motion.BANK)),
+        left=LeftTable.empty(),
         filter_errors=motion.start_errors(),
         spread=np.array([10.0, 10.0]),
         score_memory=np.zeros((0, 2)),
@@ -107,9 +109,8 @@ def conclude(
     """
     state, settings, timestamp = situation.before, situation.settings, situation.timestamp
     boxes, sure, classes, depths = situation.boxes, situation.sure, situation.classes, situation.depths
-    chosen, predicted = situation.chosen, situation.predicted
+    chosen, predicted, last_seen = situation.chosen, situation.predicted, situation.tracks.seen
     first = np.isnan(state.timestamp)
-    high, last_seen = situation.high, situation.tracks.seen
     tracks, errors, spread = _corrected(
         situation.tracks, state, settings, detection, boxes, sure, classes, timestamp, chosen
     )
@@ -119,27 +120,20 @@ def conclude(
         found = np.where(detection >= 0, depths[detection], np.nan) if len(depths) else np.full(len(tracks), np.nan)
         tracks = replace(tracks, depth=np.where(np.isfinite(found), found, tracks.depth))
 
-    new = (tracks.ids == 0) & (detection >= 0) & (tracks.hits >= settings.life.confirm_hits)
-    tracks.ids[new] = state.next_id + np.arange(new.sum())
-    next_id = state.next_id + int(new.sum())
-    taken = np.zeros(len(boxes), dtype=bool)
-    taken[detection[detection >= 0]] = True
-    births = high[~taken[high] & (sure[high] >= settings.scores.birth)]
+    tracks = seen_appearance(tracks, situation.embeddings, detection)
+    births = _births(situation, detection)
     if len(births):
-        born = born_tracks(
-            boxes[births], sure[births], None if classes is None else classes[births], settings, timestamp
-        )
-        if first or settings.life.confirm_hits == 1:
-            born.ids[:] = next_id + np.arange(len(born))
-            next_id += len(born)
-        if depths is not None:
-            born.depth[:] = depths[births]
-        width = tracks.memory.shape[1]
-        born = replace(born, memory=np.zeros((len(born), width)) if newborn_memory is None else newborn_memory[births])
+        born = _born(situation, births, tracks, newborn_memory)
         tracks = tracks.joined(born)
         detection = np.concatenate([detection, births])
         predicted = np.concatenate([predicted, boxes[births]])
         last_seen = np.concatenate([last_seen, born.seen])
+    sure_enough = first | (tracks.hits >= settings.life.confirm_hits)
+    new = np.flatnonzero((tracks.ids == 0) & (detection >= 0) & sure_enough)
+    known = recalled(state.left, tracks, new, timestamp, settings.life)
+    tracks.ids[new[known >= 0]] = state.left.ids[known[known >= 0]]
+    new = new[known < 0]
+    tracks.ids[new] = state.next_id + np.arange(len(new))
 
     out = boxes_of(tracks, chosen)
     out[detection >= 0] = boxes[detection[detection >= 0]]
@@ -149,8 +143,9 @@ def conclude(
         next_frame=state.next_frame + 1,
         timestamp=timestamp,
         step=state.step if first else timestamp - state.timestamp,
-        next_id=next_id,
+        next_id=state.next_id + len(new),
         tracks=tracks[~left] if left.any() else tracks,
+        left=_gone(state.left, known, tracks, left, timestamp, settings),
         filter_errors=errors,
         spread=spread,
         score_memory=situation.score_memory,
@@ -166,6 +161,44 @@ def conclude(
         tracks[shown], out[shown], predicted[shown], last_seen[shown], detection[shown], left[shown], candidates
     )
     return after, decided
+
+
+def _births(situation: Situation, detection: np.ndarray) -> np.ndarray:
+    """Rows of the detections that start a track: sure ones that no track has."""
+    high, birth = situation.high, situation.settings.scores.birth
+    return high[~np.isin(high, detection) & (situation.sure[high] >= birth)]
+
+
+def _born(situation: Situation, births: np.ndarray, tracks: TrackTable, memory: np.ndarray | None) -> TrackTable:
+    """The tracks that start at these detections, with tables as wide as those of ``tracks``."""
+    boxes, sure, classes = situation.boxes[births], situation.sure[births], situation.classes
+    settings, count = situation.settings, len(births)
+    born = born_tracks(boxes, sure, None if classes is None else classes[births], settings, situation.timestamp)
+    looks = np.zeros((count, tracks.appearance.shape[1]))
+    if situation.embeddings is not None:
+        looks = unit(situation.embeddings[births])
+    return replace(
+        born,
+        depth=born.depth if situation.depths is None else situation.depths[births],
+        appearance=looks,
+        memory=np.zeros((count, tracks.memory.shape[1])) if memory is None else memory[births],
+    )
+
+
+def _gone(
+    before: LeftTable,
+    recalled_: np.ndarray,
+    tracks: TrackTable,
+    left: np.ndarray,
+    timestamp: float,
+    settings: TrackerSettings,
+) -> LeftTable:
+    """Identities that have left, without those that came back or are long gone, with those that leave now."""
+    kept = timestamp - before.seen <= settings.life.memory_seconds
+    kept[recalled_[recalled_ >= 0]] = False
+    leaving = left & (tracks.ids > 0) & tracks.appearance.any(1)
+    known = before if kept.all() else before[kept]
+    return known.joined(tracks[leaving]) if leaving.any() else known
 
 
 def matched(situation: Situation, correction: Correction | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,6 @@ from scenegraph_track.config import GraphSettings
 from scenegraph_track.graph.features import FrameFeatures
 from scenegraph_track.tracking.correction import (
     GraphCost,
-    blended_appearance,
     learned_cost,
     matched_offsets,
     situation_features,
@@ -62,7 +61,6 @@ def roll_out(clip: Clip, data: GraphData, policy: GraphCost | None, rng: np.rand
     if rng.random() < data.by_reference:
         policy = None
     noise = data.disturbance if rng.random() < data.disturbed else 0.0
-    hidden = 0 if policy is None else policy.network.width
     state, steps = start_state(), []
     for k, moment in enumerate(clip.moments):
         situation = prepare(
@@ -83,7 +81,7 @@ def roll_out(clip: Clip, data: GraphData, policy: GraphCost | None, rng: np.rand
             features = correction.notes.features
         else:
             correction = None
-            features = situation_features(view, 0) if recorded or noise else None
+            features = situation_features(view) if recorded or noise else None
         change = np.zeros(0) if features is None else np.zeros(len(features.base))
         if correction is not None:
             change = correction.change
@@ -100,7 +98,7 @@ def roll_out(clip: Clip, data: GraphData, policy: GraphCost | None, rng: np.rand
         if policy is not None:
             network = policy.remember(view, correction, detection)
         else:
-            network = blended_appearance(view, detection, hidden)
+            network = np.zeros((len(detection), 0)), np.zeros((len(moment.owner), 0))
         state, _ = conclude(situation, detection, candidates[:3], *carried.after(situation, moment, detection, network))
     return steps
 

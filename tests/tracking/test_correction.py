@@ -95,7 +95,7 @@ def test_features_do_not_depend_on_resolution() -> None:
             state, _ = associate(prepare(state, settings, time, scale * boxes, scores, image_size=size))
         boxes, scores, _ = stream.detections(5)
         situation = prepare(state, settings, 5 / stream.frame_rate, scale * boxes, scores, image_size=size)
-        features.append(situation_features(situation, 48))
+        features.append(situation_features(situation))
     small, large = features
     assert np.array_equal(small.edge_index, large.edge_index) and small.edge_index.shape[1] > 0
     for name in ("tracks", "detections", "edges", "offset", "base"):
@@ -105,22 +105,22 @@ def test_features_do_not_depend_on_resolution() -> None:
 
 def test_the_base_is_what_the_reference_tracker_would_match() -> None:
     situation = crossing()
-    features = situation_features(situation, 48)
+    features = situation_features(situation)
     best = {(int(i), int(j)) for i, j in features.edge_index[:, features.base > 0.5].T}
     assert best == {(0, 0), (1, 1)} and (features.base < 1).all()
 
 
 def test_depth_and_appearance_are_told_where_known() -> None:
     situation = crossing()
-    assert situation_features(situation, 48).available[0].tolist() == [True, True, False, False, True]
+    assert situation_features(situation).available[0].tolist() == [True, True, False, False, True]
     deep = replace(
         situation, depths=np.array([3.0, np.nan]), tracks=replace(situation.tracks, depth=np.array([3.1, 5.0]))
     )
-    features = situation_features(deep, 48)
+    features = situation_features(deep)
     assert features.available[:, CUES.index("depth")].tolist() == (features.edge_index[1] == 0).tolist()
     end = tracked("dance", GraphCost(network()), 10, embeddings=True)[-1][4]
-    assert end.tracks.memory.shape[1] == 48 + 64
-    norm = np.linalg.norm(end.tracks.memory[:, 48:], axis=1)
+    assert end.tracks.memory.shape[1] == 48 and end.tracks.appearance.shape[1] == 64
+    norm = np.linalg.norm(end.tracks.appearance, axis=1)
     np.testing.assert_allclose(norm, 1, atol=1e-6)
 
 
