@@ -54,7 +54,7 @@ class Batch:
 
     def run(self, sequences: list[Sequence]) -> Iterator[tuple[Sequence, Outcome]]:
         """Run the sequences and yield what became of each, as they end."""
-        passes = 2 if self.options.offline and self.options.save_video else 1
+        passes = 2 if self.options.horizon and self.options.save_video else 1
         lengths = [sequence.length for sequence in sequences]
         frames = None if None in lengths else passes * sum(length or 0 for length in lengths)
         workers = min(self.workers, len(sequences))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,14 @@ def track(
             rich_help_panel=_RUN,
         ),
     ] = False,
+    horizon: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="The same with what comes up to so long after each frame: 0 is online (the default).",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     no_images: Annotated[
         bool,
         typer.Option(
@@ -145,11 +154,22 @@ def track(
     with usage():
         choose_device(device)
         sequences = _sequences(source, detections, frame_rate, quiet)
-        batch = Batch(loaded, out, RunOptions(offline, save_video, save_graph, not no_images), workers, quiet)
+        wanted = RunOptions(_horizon(offline, horizon), save_video, save_graph, not no_images)
+        batch = Batch(loaded, out, wanted, workers, quiet)
         todo = [s for s in sequences if not batch.finished(s, overwrite)]
     if len(todo) < len(sequences) and not quiet:
         note(f"{len(sequences) - len(todo)} of {len(sequences)} sequences are finished already and skipped")
     _run(batch, todo, quiet)
+
+
+def _horizon(offline: bool, seconds: float | None) -> float:
+    if seconds is None:
+        return math.inf if offline else 0.0
+    if offline:
+        raise BadUsage("track: expected --offline or --horizon SECONDS, found both")
+    if not seconds >= 0:
+        raise BadUsage(f"--horizon: expected at least 0 seconds, found {seconds:g}")
+    return seconds
 
 
 def _sequences(source: str, detections: Path | None, frame_rate: float | None, quiet: bool) -> list[Sequence]:

@@ -20,17 +20,30 @@ _REACH = 4.0
 
 
 def link(
-    tracks: Tracks, frame_rate: float, image_size: tuple[int, int] | None, settings: TrackerSettings
+    tracks: Tracks,
+    ids: np.ndarray,
+    frame_rate: float,
+    image_size: tuple[int, int] | None,
+    settings: TrackerSettings,
+    since: float = 0.0,
 ) -> np.ndarray:
-    """(M,) identities after tracklets of one object were joined; rounds of one-to-one matching, surest first."""
-    ids = tracks.ids.numpy().copy()
+    """(M,) identities after tracklets of one object were joined; rounds of one-to-one matching, surest first.
+
+    Args:
+        tracks: Detected boxes.
+        ids: (M,) which tracklet each is of, in place of the identities of ``tracks``.
+        frame_rate: Frames per second.
+        image_size: (W, H) in pixels, None where unknown.
+        settings: ``offline`` is used.
+        since: Seconds; tracklets that begin before keep their names.
+    """
     for _ in range(_ROUNDS):
         ends = Ends.of(tracks, ids, frame_rate, image_size)
         first, second, features = link_candidates(ends, settings.offline.gap_seconds)
         if len(first) == 0:
             break
         chance = load_rules()["link"](features)
-        sure = chance > settings.offline.link
+        sure = (chance > settings.offline.link) & (ends.start[second] > since - 0.5 / frame_rate)
         if not sure.any():
             break
         old, new = _best_links(first[sure], second[sure], chance[sure], len(ends.ids))

@@ -6,23 +6,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from scenegraph_track.config import TrackerSettings
 from scenegraph_track.graph.relations import relations_from_boxes
 from scenegraph_track.structures import ObjectState, SceneGraph, Tracks
-from scenegraph_track.tracking.linking import link
+from scenegraph_track.tracking.offline import Names
 
 
-def linked_names(
-    tracks: Tracks, frame_rate: float, image_size: tuple[int, int] | None, settings: TrackerSettings
-) -> dict[int, int]:
-    """Identity after linking of each identity of an online result; the arguments are those of ``offline.refine``."""
-    seen = tracks[tracks.observed]
-    if len(seen) == 0:
-        return {}
-    return dict(zip(seen.ids.tolist(), link(seen, frame_rate, image_size, settings).tolist(), strict=True))
-
-
-def refined_scenes(scenes: Iterable[SceneGraph], refined: Tracks, names: dict[int, int]) -> Iterator[SceneGraph]:
+def refined_scenes(scenes: Iterable[SceneGraph], refined: Tracks, names: Names) -> Iterator[SceneGraph]:
     """Rename, move, hide and add nodes so that the shown boxes of every scene are the refined tracks.
 
     Tracklets that were linked become one node.  An object between two tracklets stays hidden, also longer than the
@@ -32,12 +21,12 @@ def refined_scenes(scenes: Iterable[SceneGraph], refined: Tracks, names: dict[in
     Args:
         scenes: The online graphs, in order.
         refined: Result of ``offline.refine``.
-        names: Result of :func:`linked_names`.
+        names: Result of it as well.
     """
     last_seen: dict[int, float] = {}
     for scene in scenes:
         nodes = {name: scene.data["object"][name].numpy() for name in SceneGraph.NODE_FIELDS}
-        nodes["track_id"] = np.array([names.get(i, i) for i in nodes["track_id"].tolist()], dtype=np.int64)
+        nodes["track_id"] = names.at(scene.frame_index, nodes["track_id"])
         kept = _one_node_each(nodes["track_id"], nodes["state"])
         nodes = {name: values[kept] for name, values in nodes.items()}
         here = refined.at(scene.frame_index)

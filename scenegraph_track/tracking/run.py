@@ -25,8 +25,8 @@ from scenegraph_track.structures import Frame, SceneGraph, Tracks
 from scenegraph_track.tracking.annotate import AnnotatedVideo, drawable_scene, drawable_tracks
 from scenegraph_track.tracking.emission import weights_path
 from scenegraph_track.tracking.frames import SequenceFrames
-from scenegraph_track.tracking.offline import refine
-from scenegraph_track.tracking.offline_graph import linked_names, refined_scenes
+from scenegraph_track.tracking.offline import Names, refine
+from scenegraph_track.tracking.offline_graph import refined_scenes
 from scenegraph_track.tracking.outputs import GRAPH, RESULT, VIDEO, Outputs
 from scenegraph_track.tracking.tracker import Tracker, tracks_of
 from scenegraph_track.version import __version__
@@ -42,13 +42,14 @@ class RunOptions:
     """What is wanted of a run besides its result file.
 
     Args:
-        offline: Link, interpolate and decide what is shown once the whole sequence is known.
+        horizon: Seconds that a frame may wait for what comes after it: linking, interpolation and what is shown are
+            decided then.  0: at once; infinite: once the whole sequence is known.
         save_video: Write the frames with the tracks drawn on them.
         save_graph: Write the scene graph of every frame.
         images: Let the tracker look at the images where the sequence has some.
     """
 
-    offline: bool = False
+    horizon: float = 0.0
     save_video: bool = False
     save_graph: bool = False
     images: bool = True
@@ -120,15 +121,13 @@ def run_sequence(
                 size = frames.size or ((640, 480) if detections is None else _extent(detections))
                 video = AnnotatedVideo(work / outputs.path(VIDEO).name, size, frames.frame_rate)
                 files.enter_context(video)
-            live = None if options.offline else video
+            live = None if options.horizon else video
             tracks = tracks_of(_steps(Tracker(config), frames, detections, sees, lines, live, tick))
-            if options.offline:
-                about = frames.frame_rate, frames.size, config.tracker
-                names = linked_names(tracks, *about) if lines is not None else {}
-                tracks = refine(tracks, *about)
+            if options.horizon:
+                tracks, names = refine(tracks, frames.frame_rate, frames.size, config.tracker, options.horizon)
                 if video is not None:
                     _draw(tracks, frames, video, tick)
-        if options.offline and options.save_graph:
+        if options.horizon and options.save_graph:
             _refine_graph(graph, tracks, names)
         write_results(result, tracks)
         facts |= {"frames": frames.count, "broken": [[b.index, b.reason] for b in frames.broken]}
@@ -151,7 +150,7 @@ def recipe(sequence: Sequence, config: Config, options: RunOptions) -> dict[str,
         "configuration": config.model_dump(),
         "rules": _digest(weights_path()),
         "weights": _weights(config),
-        "mode": "offline" if options.offline else "online",
+        "mode": "offline" if math.isinf(options.horizon) else options.horizon or "online",
         "detections": sequence.detections and _digest(sequence.detections),
         "frames": frames,
     }
@@ -200,7 +199,7 @@ def _draw(tracks: Tracks, frames: Iterable[Frame], video: AnnotatedVideo, tick: 
         tick(1)
 
 
-def _refine_graph(path: Path, tracks: Tracks, names: dict[int, int]) -> None:
+def _refine_graph(path: Path, tracks: Tracks, names: Names) -> None:
     with atomic_write(path) as lines:
         for scene in refined_scenes(read_jsonl(path), tracks, names):
             lines.write(to_json_line(scene) + "\n")

@@ -53,7 +53,7 @@ def test_split(split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert [line.split(":")[0] for line in said.err.splitlines()] == names
 
 
-@pytest.mark.parametrize("mode", [[], ["--offline"]])
+@pytest.mark.parametrize("mode", [[], ["--offline"], ["--horizon", "0.5"]])
 def test_any_number_of_workers_gives_the_same_bytes(
     split: Path, broken: Path, tmp_path: Path, mode: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,6 +66,20 @@ def test_any_number_of_workers_gives_the_same_bytes(
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("det.txt:") == (2 if mode else 0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (["--horizon", "-1"], "--horizon: expected at least 0 seconds, found -1"),
+        (["--horizon", "2", "--offline"], "track: expected --offline or --horizon SECONDS, found both"),
+    ],
+)
+def test_a_wrong_horizon_is_refused(
+    split: Path, tmp_path: Path, wrong: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["track", str(split), "--out", str(tmp_path / "out"), *wrong]) == 2
+    assert sentence in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_finished_sequences_are_skipped(split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

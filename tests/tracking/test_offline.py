@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -13,11 +15,16 @@ from scenegraph_track.structures import Tracks
 from scenegraph_track.tracking.emission import INTERPOLATED, LINK
 from scenegraph_track.tracking.interpolation import interpolate
 from scenegraph_track.tracking.linking import Ends, common_motion, link, link_candidates
-from scenegraph_track.tracking.offline import refine
+from scenegraph_track.tracking.offline import Names
+from scenegraph_track.tracking.offline import refine as refine_and_name
 
 SETTINGS = load_config().tracker
 RATE = 25.0
 SIZE = (1920, 1080)
+
+
+def refine(tracks: Tracks, rate: float, size: tuple[int, int] | None, settings, horizon: float = math.inf) -> Tracks:  # type: ignore[no-untyped-def]
+    return refine_and_name(tracks, rate, size, settings, horizon)[0]
 
 
 def walk(identity: int, frames: range, x: float, y: float = 500.0, step: float = 3.0) -> list[tuple]:
@@ -42,7 +49,7 @@ def cut(gap: int, step: float = 3.0) -> Tracks:
 @pytest.mark.parametrize("gap", [1, 10, 25])
 def test_links_a_tracklet_that_was_cut(gap: int) -> None:
     tracks = cut(gap)
-    ids = link(tracks, RATE, SIZE, SETTINGS)
+    ids = link(tracks, tracks.ids.numpy(), RATE, SIZE, SETTINGS)
     assert set(ids[tracks.ids.numpy() == 4].tolist()) == {1}  # the first name stays
     assert set(ids[tracks.ids.numpy() == 2].tolist()) == {2}
 
@@ -50,16 +57,16 @@ def test_links_a_tracklet_that_was_cut(gap: int) -> None:
 def test_links_chains() -> None:
     parts = [walk(k + 1, range(40 * k, 40 * k + 30), 200) for k in (3, 0, 2, 1)]
     tracks = tracks_from(*parts)
-    assert set(link(tracks, RATE, SIZE, SETTINGS).tolist()) == {1}
+    assert set(link(tracks, tracks.ids.numpy(), RATE, SIZE, SETTINGS).tolist()) == {1}
 
 
 def test_never_links_what_overlaps_in_time_or_is_too_far_apart() -> None:
     together = tracks_from(walk(1, range(50), 300), walk(4, range(49, 100), 300))
-    assert set(link(together, RATE, SIZE, SETTINGS).tolist()) == {1, 4}
+    assert set(link(together, together.ids.numpy(), RATE, SIZE, SETTINGS).tolist()) == {1, 4}
     late = cut(int(RATE * SETTINGS.offline.gap_seconds) + 2)
-    assert set(link(late, RATE, SIZE, SETTINGS).tolist()) == {1, 2, 4}
+    assert set(link(late, late.ids.numpy(), RATE, SIZE, SETTINGS).tolist()) == {1, 2, 4}
     away = tracks_from(walk(1, range(50), 300), walk(4, range(60, 100), 1500))
-    assert set(link(away, RATE, SIZE, SETTINGS).tolist()) == {1, 4}
+    assert set(link(away, away.ids.numpy(), RATE, SIZE, SETTINGS).tolist()) == {1, 4}
 
 
 def random_tracks(seed: int) -> Tracks:
@@ -80,7 +87,7 @@ def test_whatever_comes_in_no_identity_is_twice_in_a_frame_and_no_box_is_lost(se
     tracks = random_tracks(seed)
     eager = load_config("reference", ["tracker.offline.link=0.02", "tracker.show.interpolated=0"]).tracker
     for how in (SETTINGS, eager):
-        ids = link(tracks, RATE, SIZE, how)
+        ids = link(tracks, tracks.ids.numpy(), RATE, SIZE, how)
         assert len(set(zip(tracks.frames.tolist(), ids.tolist()))) == len(tracks)
         assert set(ids.tolist()) <= set(tracks.ids.tolist())
         refined = refine(tracks, RATE, SIZE, how)  # Tracks refuses an identity twice in a frame
@@ -199,8 +206,8 @@ def test_empty_and_tiny_input(rows: list[tuple]) -> None:
 def test_the_frame_rate_sets_the_length_of_a_gap() -> None:
     # 40 missing frames are 1.6 s at 25 frames/s, too long at 10.
     tracks = cut(40, step=1.0)
-    assert set(link(tracks, 25.0, SIZE, SETTINGS).tolist()) == {1, 2}
-    assert set(link(tracks, 10.0, SIZE, SETTINGS).tolist()) == {1, 2, 4}
+    assert set(link(tracks, tracks.ids.numpy(), 25.0, SIZE, SETTINGS).tolist()) == {1, 2}
+    assert set(link(tracks, tracks.ids.numpy(), 10.0, SIZE, SETTINGS).tolist()) == {1, 2, 4}
 
 
 def test_common_motion_is_the_cameras_and_not_that_of_one() -> None:
@@ -215,3 +222,47 @@ def test_common_motion_is_the_cameras_and_not_that_of_one() -> None:
     assert shift.shape == (10, 2) and np.allclose(shift[:5], 0) and np.allclose(shift[5:, 0], 50 * 5 / 7)
     alone = common_motion(np.arange(5), np.ones(5, int), np.arange(10.0).reshape(5, 2))
     assert not alone.any()  # one object says nothing about the camera
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.4, 1.0, 2.5]))
+@settings(max_examples=25, deadline=None)
+def test_no_frame_depends_on_what_comes_after_its_horizon(seed: int, horizon: float) -> None:
+    tracks = random_tracks(seed)
+    whole = refine(tracks, RATE, SIZE, SETTINGS, horizon)
+    last = 70
+    known = tracks[tracks.frames <= last + int(horizon * RATE)]
+    part = refine(known, RATE, SIZE, SETTINGS, horizon)
+    assert part[part.frames <= last] == whole[whole.frames <= last]
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=10, deadline=None)
+def test_a_long_horizon_is_the_whole_video(seed: int) -> None:
+    tracks = random_tracks(seed)
+    assert refine(tracks, RATE, SIZE, SETTINGS, 1000.0) == refine(tracks, RATE, SIZE, SETTINGS)
+
+
+def test_a_gap_is_bridged_when_the_horizon_reaches_over_it() -> None:
+    tracks = cut(10)
+    linked = refine(tracks, RATE, SIZE, SETTINGS, 4.0)
+    assert set(linked.ids.tolist()) == {1, 2}
+    short = refine(tracks, RATE, SIZE, SETTINGS, 0.2)
+    assert set(short.ids.tolist()) == {1, 2}  # the link looks back; only the boxes in the gap came too late
+    assert len(linked) == len(tracks) + 10 > len(short) >= len(tracks)
+
+
+def test_predicted_boxes_stay_where_nothing_better_is_known() -> None:
+    seen = tracks_from(walk(1, range(40), 300), walk(2, range(100), 900, 900))
+    guess = tracks_from(walk(1, range(40, 50), 300))
+    guess = guess.replace(observed=torch.zeros(len(guess), dtype=torch.bool))
+    names = ("frames", "ids", "boxes", "scores", "observed")
+    both = Tracks.from_arrays(**{name: torch.cat([getattr(seen, name), getattr(guess, name)]) for name in names})
+    assert refine(both, RATE, SIZE, SETTINGS, 0.4) == both
+    assert len(refine(both, RATE, SIZE, SETTINGS)) == len(seen)
+
+
+def test_names_are_those_of_the_last_detection() -> None:
+    tracks = tracks_from(walk(1, range(5), 0), walk(2, range(10, 15), 0))
+    names = Names.of(tracks, np.where(tracks.ids.numpy() == 1, np.where(tracks.frames.numpy() < 3, 1, 9), 2))
+    asked = [names.at(frame, np.array([1, 2, 5])).tolist() for frame in (0, 2, 3, 30)]
+    assert asked == [[1, 2, 5], [1, 2, 5], [9, 2, 5], [9, 2, 5]]

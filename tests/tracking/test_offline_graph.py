@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from scenegraph_track.config import load_config
 from scenegraph_track.structures import ObjectState, SceneGraph, Tracks
-from scenegraph_track.tracking.offline_graph import linked_names, refined_scenes
+from scenegraph_track.tracking.offline import Names
+from scenegraph_track.tracking.offline_graph import refined_scenes
 
 VISIBLE, HIDDEN, LEFT = (int(state) for state in ObjectState)
 
@@ -50,6 +50,12 @@ REFINED = tracks(
 )
 
 
+def renamed(final: dict[int, int]) -> Names:
+    """What each online identity became, at any time."""
+    online = np.array(sorted(final))
+    return Names(online, np.zeros(len(online), dtype=np.int64), np.array([final[i] for i in sorted(final)]))
+
+
 def node(graph: SceneGraph, identity: int) -> dict[str, object]:
     row = graph.track_ids.tolist().index(identity)
     return {name: graph.data["object"][name][row].tolist() for name in ("box", "state", "shown", "hidden_for")}
@@ -57,7 +63,7 @@ def node(graph: SceneGraph, identity: int) -> dict[str, object]:
 
 def test_linked_object_is_one_node_all_the_time() -> None:
     # Its boxes are the interpolated ones; it is hidden until it is seen again, and has no gap in its nodes.
-    graphs = list(refined_scenes(ONLINE, REFINED, {1: 1, 2: 2, 3: 1}))
+    graphs = list(refined_scenes(ONLINE, REFINED, renamed({1: 1, 2: 2, 3: 1})))
     assert [graph.track_ids.tolist() for graph in graphs[:3]] == [[1, 2]] * 3
     assert [sorted(graph.track_ids.tolist()) for graph in graphs[3:]] == [[1, 2]] * 2
     seen = [node(graph, 1) for graph in graphs]
@@ -68,7 +74,7 @@ def test_linked_object_is_one_node_all_the_time() -> None:
 
 
 def test_shown_boxes_are_the_refined_tracks() -> None:
-    for graph in refined_scenes(ONLINE, REFINED, {1: 1, 2: 2, 3: 1}):
+    for graph in refined_scenes(ONLINE, REFINED, renamed({1: 1, 2: 2, 3: 1})):
         here = REFINED.at(graph.frame_index)
         order = graph.track_ids.argsort()
         assert graph.track_ids[order][graph.shown[order]].tolist() == here.ids.tolist()
@@ -78,7 +84,7 @@ def test_shown_boxes_are_the_refined_tracks() -> None:
 def test_what_is_not_shown_stays_a_hidden_node() -> None:
     # The offline pass has not filled the gap: object 1 is a hidden node as long as the online tracker kept it.
     refined = REFINED[REFINED.observed]
-    graphs = list(refined_scenes(ONLINE, refined, {1: 1, 2: 2, 3: 1}))
+    graphs = list(refined_scenes(ONLINE, refined, renamed({1: 1, 2: 2, 3: 1})))
     assert node(graphs[1], 1) == {
         "box": [9, 0, 19, 20],
         "state": HIDDEN,
@@ -91,18 +97,14 @@ def test_what_is_not_shown_stays_a_hidden_node() -> None:
 def test_hidden_node_gives_way_to_the_seen_one() -> None:
     # The old tracklet is still kept as hidden when the new one, which is the same object, begins.
     online = [scene(0, [(1, 0, VISIBLE)]), scene(1, [(1, 5, HIDDEN), (4, 12, VISIBLE)], [(4, 4), (1, 4)])]
-    graphs = list(refined_scenes(online, tracks([(0, 1, 0, True), (1, 1, 12, True)]), {1: 1, 4: 1}))
+    graphs = list(refined_scenes(online, tracks([(0, 1, 0, True), (1, 1, 12, True)]), renamed({1: 1, 4: 1})))
     assert graphs[1].track_ids.tolist() == [1]
     assert node(graphs[1], 1) == {"box": [12, 0, 22, 20], "state": VISIBLE, "shown": True, "hidden_for": 0}
     assert graphs[1].becomes_index.tolist() == [[0], [0]]
 
 
 def test_temporal_edges_follow_their_nodes() -> None:
-    graphs = list(refined_scenes(ONLINE, REFINED, {1: 1, 2: 2, 3: 1}))
+    graphs = list(refined_scenes(ONLINE, REFINED, renamed({1: 1, 2: 2, 3: 1})))
     for graph in graphs[1:]:
         ids = graph.track_ids.numpy()
         assert ids[graph.becomes_index.numpy()].tolist() == [[2], [2]]
-
-
-def test_names_of_nothing() -> None:
-    assert linked_names(Tracks.empty(), 10.0, None, load_config().tracker) == {}

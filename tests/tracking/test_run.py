@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import json
 import logging
 import shutil
@@ -70,10 +71,10 @@ def test_results_graph_and_video(sequence: Sequence, tmp_path: Path) -> None:
     assert shapes[0][1] / shapes[0][0] == pytest.approx(width / height, rel=0.02)
 
 
-@pytest.mark.parametrize("offline", [False, True])
-def test_graph_says_the_same_as_the_results(sequence: Sequence, tmp_path: Path, offline: bool) -> None:
+@pytest.mark.parametrize("horizon", [0.0, 1.0, math.inf])
+def test_graph_says_the_same_as_the_results(sequence: Sequence, tmp_path: Path, horizon: float) -> None:
     # Identities and boxes that are shown, whatever the offline pass has linked and filled.
-    run_sequence(sequence, load_config(), tmp_path, RunOptions(offline=offline, save_graph=True))
+    run_sequence(sequence, load_config(), tmp_path, RunOptions(horizon=horizon, save_graph=True))
     tracks = read_results(tmp_path / f"{sequence.name}.txt")
     assert len(tracks) > FRAMES
     for scene in read_jsonl(tmp_path / f"{sequence.name}.graph.jsonl"):
@@ -83,9 +84,9 @@ def test_graph_says_the_same_as_the_results(sequence: Sequence, tmp_path: Path, 
         np.testing.assert_allclose(scene.boxes[shown], here.boxes, atol=0.011)
 
 
-@pytest.mark.parametrize("offline", [False, True])
-def test_twice_the_same_bytes(seen: Sequence, tmp_path: Path, offline: bool) -> None:
-    options = RunOptions(offline=offline, save_video=True, save_graph=True)
+@pytest.mark.parametrize("horizon", [0.0, 1.0, math.inf])
+def test_twice_the_same_bytes(seen: Sequence, tmp_path: Path, horizon: float) -> None:
+    options = RunOptions(horizon=horizon, save_video=True, save_graph=True)
     made = [run_sequence(seen, load_config(), tmp_path / name, options) for name in "ab"]
     for first, second in zip(made[0].files, made[1].files, strict=True):
         assert first.read_bytes() == second.read_bytes()
@@ -157,7 +158,7 @@ def test_recipe_names_what_matters(folder: Path, seen: Sequence, tmp_path: Path)
     def changed(other: dict) -> list[str]:
         return [key for key in base if base[key] != other[key]]
 
-    assert changed(recipe(sequence, config, RunOptions(offline=True))) == ["mode"]
+    assert changed(recipe(sequence, config, RunOptions(horizon=math.inf))) == ["mode"]
     assert changed(recipe(replace(sequence, frame_rate=7.0), config, RunOptions())) == ["frames"]
     other = load_config("reference", ["tracker.life.hidden_seconds=2"])
     assert changed(recipe(sequence, other, RunOptions())) == ["configuration"]
