@@ -1,9 +1,7 @@
 """One step of discovery: the objects of a frame, numbered as in the frames before, in one explicit state.
 
 The slots of each frame are found afresh, as slots that begin with those of the frame before inherit their mistakes.
-The masks of the frames before are carried along the flow, and the pairing of largest total overlap hands the numbers
-on.  An object that is not found is carried on for a while, so that one that is hidden for a few frames comes back under
-its number.
+The masks of the frames before, carried along the flow, hand the numbers on (`detectors.carrying.number_masks`).
 """
 
 from __future__ import annotations
@@ -12,46 +10,20 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
-from detectors.carrying import carry_masks
+from detectors.carrying import NumberedMasks, number_masks
 from detectors.proposals import proposals_from_labels
 from detectors.slot_detector import SlotDetector, full_resolution
 from scenegraph_track.structures import Detections
 
-MEMORY = 8
-"""Frames for which an object that is not found is carried on."""
+DiscoveryState = NumberedMasks
+"""What discovery carries from frame to frame; its masks are at 1/2 of the resolution of the images."""
 
 LEAST = 0.35
 """Probability from which a pixel is of a slot's object."""
 
-LEAST_IOU = 0.1
-"""Overlap from which an object is one of the frame before."""
-
 LEAST_CELLS = 4
 """Cells, at the resolution of the slots, that an object needs."""
-
-
-@dataclass(frozen=True, eq=False)
-class DiscoveryState:
-    """What discovery carries from frame to frame.
-
-    Args:
-        numbers: (K,) int64 of the objects that are known.
-        ages: (K,) int64 frames since each was found.
-        masks: (K, h, w) float32, where each was, carried to the last frame.
-        used: The largest number so far.
-    """
-
-    numbers: Tensor
-    ages: Tensor
-    masks: Tensor
-    used: int = 0
-
-    @classmethod
-    def start(cls) -> DiscoveryState:
-        """Before the first frame."""
-        return cls(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 1, 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,25 +96,10 @@ def discover(
         state: What the last step returned, or :meth:`DiscoveryState.start`.
         image: (3, H, W) RGB in [0, 1].
         residual: (2, H, W) pixels, flow without the camera's part, NaN where it cannot be trusted; or None.
-        flow: (2, H, W) pixels, from this frame to the one before; None: nothing has moved.
+        flow: (2, H, W) pixels, from this frame to the one before, not finite where unknown; None: nothing has moved.
     """
     found = objects_of(net, image, residual)
-    own = found.cells.float()
-    before = _at(state.masks, tuple(own.shape[1:]))
-    before = before if flow is None else carry_masks(before, flow)
-    mine, theirs = _paired(own, before)
-    numbers = torch.full((len(own),), -1)
-    numbers[mine] = state.numbers[theirs]
-    fresh = numbers < 0
-    numbers[fresh] = state.used + 1 + torch.arange(int(fresh.sum()))
-    lost = (state.ages < MEMORY) & before.flatten(1).any(1)
-    lost[theirs] = False
-    following = DiscoveryState(
-        torch.cat([numbers, state.numbers[lost]]),
-        torch.cat([torch.zeros_like(numbers), state.ages[lost] + 1]),
-        torch.cat([own, before[lost]]),
-        state.used + int(fresh.sum()),
-    )
+    following, numbers = number_masks(state, found.cells, flow)
     return following, Discovered(found.labels(numbers), numbers, found)
 
 
@@ -152,26 +109,6 @@ def _own_cells(masks: Tensor) -> Tensor:
         return masks > LEAST
     best, place = masks.max(0)
     return (place == torch.arange(len(masks))[:, None, None]) & (best > LEAST)
-
-
-def _at(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Masks (K, h, w) at another resolution."""
-    if tuple(masks.shape[1:]) == size or not len(masks):
-        return masks.new_zeros(0, *size) if not len(masks) else masks
-    return interpolate(masks[None], size, mode="bilinear", align_corners=False)[0]
-
-
-def _paired(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of two sets of masks whose overlaps (intersection over union) have the largest sum, one to one."""
-    from scipy.optimize import linear_sum_assignment
-
-    rows, columns = a.flatten(1), (b > 0.5).float().flatten(1)
-    shared = rows @ columns.T
-    overlap = shared / (rows.sum(1)[:, None] + columns.sum(1) - shared).clamp(min=1)
-    overlap = torch.where(overlap >= LEAST_IOU, overlap, torch.zeros_like(overlap))
-    mine, theirs = (torch.from_numpy(part) for part in linear_sum_assignment(overlap.numpy(), maximize=True))
-    valid = overlap[mine, theirs] > 0
-    return mine[valid], theirs[valid]
 
 
 def discovered_detections(found: FoundObjects) -> Detections:

@@ -6,7 +6,8 @@ The numbers of k-means gave the largest sum of mBO and FG-ARI over whole videos 
 "standard", split "val", seeds 0 to 9, 128 x 128 pixels, the flow and depth that ship with the package), one varied
 after the other and partly at half that size; two seeds of k-means differ by up to four points.  More clusters than
 `CLUSTERS` lose more FG-ARI than they gain mBO; about `FEW_CLUSTERS` gave the largest FG-ARI alone.  Of the linking,
-a memory matters (5 points of mBO against none on seven of them); its length and the least overlap hardly do.
+a memory matters (5 points of mBO against none, on seven of them with masks carried by whole pixels and on two as they
+are carried now); its length and the least overlap hardly did on the seven.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from detectors.carrying import LEAST_IOU, MEMORY, NumberedMasks, number_masks
 from detectors.components import motion_components
 from scenegraph_track.errors import UserError
 
@@ -42,12 +44,6 @@ FASTEST = 1 / 16
 
 FITTED = 20_000
 """Pixels to which the centres are fitted."""
-
-LEAST_IOU = 0.1
-"""Overlap from which a region continues one of the frame before."""
-
-MEMORY = 8
-"""Frames for which a region that vanished is carried along the flow."""
 
 
 def blocks(frames: int, size: tuple[int, int], grid: int = 3) -> NDArray[np.int32]:
@@ -131,12 +127,12 @@ def link_labels(
 ) -> NDArray[np.int32]:
     """One number for each object of a video, from regions that were found frame by frame.
 
-    The regions of the frame before are carried along the flow and matched one to one with those of the frame, so that
-    the sum of their overlaps (intersection over union) is largest.  What finds no partner is carried on for a while.
+    They are numbered as the objects that discovery finds, by `number_masks`.
 
     Args:
         labels: T maps (H, W) of integers, 0 for nothing.
-        flows: T flows (2, H, W) in pixels, from each frame to the one before; the first is not used.
+        flows: T flows (2, H, W) in pixels, from each frame to the one before, not finite where unknown; the first is
+            not used.
         least_iou: Overlap from which two regions are the same object.
         memory: Frames for which a region that vanished is remembered.
 
@@ -153,21 +149,11 @@ def link_labels(
             f"of {sorted(shapes)}"
         )
     linked = np.zeros((len(labels), *next(iter(shapes), (0, 0))), np.int32)
-    masks, numbers, ages, used = np.zeros((0, *linked.shape[1:]), bool), np.zeros(0, int), np.zeros(0, int), 0
-    for index, (found, flow) in enumerate(zip(map(np.asarray, labels), map(np.asarray, flows))):
-        regions = found[None] == np.unique(found[found > 0])[:, None, None]
-        masks = _carried(masks, flow)
-        mine, theirs = _matched(regions, masks, least_iou)
-        given = np.full(len(regions), -1)
-        given[mine] = numbers[theirs]
-        new = given < 0
-        given[new] = used + 1 + np.arange(new.sum())
-        used += int(new.sum())
-        linked[index] = np.where(regions, given[:, None, None], 0).sum(0)
-        kept = (ages < memory) & masks.any((1, 2))
-        kept[theirs] = False
-        masks, numbers = np.concatenate([regions, masks[kept]]), np.append(given, numbers[kept])
-        ages = np.append(np.zeros(len(given), int), ages[kept] + 1)
+    state = NumberedMasks.start()
+    for index, (found, flow) in enumerate(zip(map(np.asarray, labels), flows)):
+        regions = torch.from_numpy(found[None] == np.unique(found[found > 0])[:, None, None])
+        state, numbers = number_masks(state, regions, torch.as_tensor(flow), least_iou, memory)
+        linked[index] = torch.where(regions, numbers[:, None, None], 0).sum(0).numpy()
     return linked
 
 
@@ -187,22 +173,3 @@ def _features(images: Tensor, residuals: Sequence[Tensor], weights: tuple[float,
         features[index, ..., 5:7] = motion * FASTEST * np.tanh(length / FASTEST) * vectors / length
         features[index, ..., 7] = time * index / max(count - 1, 1)
     return features
-
-
-def _carried(masks: NDArray[np.bool_], flow: NDArray) -> NDArray[np.bool_]:
-    """Masks (N, H, W) of the frame before in this one: each pixel looks where it came from."""
-    height, width = masks.shape[1:]
-    rows, columns = np.mgrid[:height, :width]
-    x, y = (np.floor(start + 0.5 + np.nan_to_num(step)) for start, step in ((columns, flow[0]), (rows, flow[1])))
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    return masks[:, y.clip(0, height - 1).astype(int), x.clip(0, width - 1).astype(int)] & inside
-
-
-def _matched(a: NDArray[np.bool_], b: NDArray[np.bool_], least: float) -> tuple[NDArray, NDArray]:
-    """Rows of masks ``a`` and ``b`` that belong together, by the largest sum of their overlaps."""
-    flat_a, flat_b = (one.reshape(len(one), one.shape[1] * one.shape[2]).astype(np.float32) for one in (a, b))
-    shared = flat_a @ flat_b.T
-    overlap = shared / np.maximum(flat_a.sum(1)[:, None] + flat_b.sum(1) - shared, 1)
-    rows, columns = linear_sum_assignment(np.where(overlap >= least, -overlap, 0.0))
-    enough = overlap[rows, columns] >= max(least, 1e-9)
-    return rows[enough], columns[enough]

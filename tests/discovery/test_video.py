@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from detectors.carrying import MEMORY
 from detectors.slot_detector import PixelVotes, SlotDetector
 from scenegraph_track.discovery import DiscoveryState, discover, discovered_detections, objects_of
-from scenegraph_track.discovery.video import MEMORY
 
 SIZE = (32, 48)
 
@@ -59,7 +59,7 @@ def test_a_newcomer_gets_a_new_number(net: SlotDetector) -> None:
     assert found.labels[9, 9] == 1 and found.labels[21, 35] == 2
 
 
-@pytest.mark.parametrize(("hidden", "number"), [(MEMORY - 2, 1), (MEMORY + 2, 2)])
+@pytest.mark.parametrize(("hidden", "number"), [(MEMORY, 1), (MEMORY + 1, 2)])
 def test_an_object_is_remembered_for_a_while(net: SlotDetector, hidden: int, number: int) -> None:
     state, _ = discover(net, DiscoveryState.start(), frame((12, 10)))
     for _ in range(hidden):

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from detectors.carrying import NumberedMasks, number_masks
 from scenegraph_track.errors import UserError
 from scenegraph_track.evaluation.object_baselines import blocks, kmeans, link_labels, linked_components
 
@@ -143,6 +144,9 @@ def test_too_little_overlap_is_another_object() -> None:
 def test_unknown_flow_and_flow_from_outside() -> None:
     flow = torch.full((2, SIDE, SIDE), torch.nan)
     assert link_labels([square(10), square(10)], [flow, flow]).max() == 1
+    half = torch.zeros(2, SIDE, SIDE)
+    half[:, :, :20] = torch.nan
+    assert link_labels([square(15), square(15)], [half, half]).max() == 1
     outside = torch.full((2, SIDE, SIDE), 1000.0)
     assert link_labels([square(38), square(38)], [outside, outside]).max() == 2
 
@@ -163,3 +167,15 @@ def test_components_are_one_object_through_the_video(clip: tuple) -> None:
     assert set(np.unique(found)) == {0, 1}
     assert overlap(found, truth == 1) == 1
     assert not found[truth == 2].any()
+
+
+def test_regions_are_numbered_by_the_rule_of_discovery() -> None:
+    generator = np.random.default_rng(3)
+    maps = [np.kron(generator.integers(0, 5, (6, 6)), np.ones((8, 8), int)) for _ in range(6)]
+    flows = [torch.from_numpy(generator.normal(0, 3, (2, SIDE, SIDE)).astype(np.float32)) for _ in maps]
+    state = NumberedMasks.start()
+    for one, flow, linked in zip(maps, flows, link_labels(maps, flows)):
+        regions = np.stack([one == number for number in range(1, 5)])
+        state, numbers = number_masks(state, torch.from_numpy(regions), flow)
+        assert [np.unique(linked[region]).tolist() for region in regions] == [[number] for number in numbers.tolist()]
+    assert state.used > 4, "or the numbers would show nothing"
