@@ -93,6 +93,7 @@ class GraphSettings(_Settings):
     """The graph tracker, which corrects the association of the reference tracker (see ``graph.graph_tracker``)."""
 
     weights: str = Field("none", description="trained weights, a .safetensors file; none: no correction")
+    strength: float = Field(1.0, ge=0, description="factor of the corrections")
 
 
 class TrackerSettings(_Settings):

@@ -42,9 +42,11 @@ class GraphCost:
 
     Args:
         network: Trained or not; in evaluation mode.
+        strength: Factor of its corrections.
     """
 
     network: GraphTracker
+    strength: float = 1.0
 
     def correct(self, situation: Situation) -> Correction:
         """See `reference.LearnedCost`."""
@@ -59,7 +61,7 @@ class GraphCost:
         return Correction(
             track=track,
             detection=detection,
-            change=output.change.double().numpy(),
+            change=self.strength * output.change.double().numpy(),
             probability=probability.double().numpy(),
             cues=output.cues.double().numpy(),
             notes=Notes(features, output),
@@ -102,7 +104,7 @@ def _network(path: Path) -> GraphTracker:
 
 def learned_cost(settings: GraphSettings) -> GraphCost | None:
     """The graph tracker that the settings name, or None."""
-    return None if settings.weights == "none" else GraphCost(_network(Path(settings.weights)))
+    return None if settings.weights == "none" else GraphCost(_network(Path(settings.weights)), settings.strength)
 
 
 def situation_features(situation: Situation, alike: np.ndarray | None = None) -> FrameFeatures:

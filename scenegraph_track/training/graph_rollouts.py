@@ -32,7 +32,7 @@ from scenegraph_track.training.graph_targets import Targets, frame_targets, owne
 LAG = 12
 """Batches between two that have a clip in common; a multiple of usual numbers of workers, who keep theirs."""
 
-_FORGET = 1.5
+_FORGET = 0.7
 """Seconds in which past matches lose their say about whose track it is."""
 
 

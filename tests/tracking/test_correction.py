@@ -138,6 +138,14 @@ def test_a_state_with_memory_goes_on_from_a_file(tmp_path: Path) -> None:
     assert run(TrackerState.load(tmp_path / "state"), range(6, 12)) == run(half, range(6, 12))
 
 
+def test_strength_is_a_factor_of_the_correction() -> None:
+    whole, half = (GraphCost(network(0.2), strength).correct(crossing()) for strength in (1.0, 0.5))
+    assert np.abs(whole.change).max() > 0
+    np.testing.assert_array_equal(half.change, whole.change / 2)
+    np.testing.assert_array_equal(half.probability, whole.probability)
+    assert learned_cost(load_config("reference", ["tracker.graph.strength=0.5"]).tracker.graph) is None
+
+
 def test_weights_are_named_in_the_settings(tmp_path: Path) -> None:
     path = tmp_path / "graph.safetensors"
     save_file({f"graph.{name}": value.contiguous() for name, value in network(0.2).state_dict().items()}, path)
