@@ -90,13 +90,21 @@ class GraphCost:
 
 
 @lru_cache(maxsize=4)
-def _network(path: Path) -> GraphTracker:
-    from geometry.errors import GeometryError
-    from geometry.weights import load_weights
+def graph_network(path: Path) -> GraphTracker:
+    """The network of a weights file, built as its recipe says, for inference.
 
-    network = GraphTracker()
+    Raises:
+        UserError: The file is missing or holds no such network.
+    """
+    from geometry.errors import GeometryError
+    from geometry.weights import load_weights, read_metadata
+
     try:
+        recipe = read_metadata(path).get("recipe", {})
+        network = GraphTracker(**(recipe.get("graph", {}) if isinstance(recipe, dict) else {}))
         load_weights(network, path, "graph")
+    except TypeError as wrong:
+        raise UserError(f"{path}: the recipe in it does not describe a GraphTracker ({wrong})") from None
     except GeometryError as wrong:
         raise UserError(str(wrong)) from None
     return network.eval().requires_grad_(False)
@@ -104,7 +112,9 @@ def _network(path: Path) -> GraphTracker:
 
 def learned_cost(settings: GraphSettings) -> GraphCost | None:
     """The graph tracker that the settings name, or None."""
-    return None if settings.weights == "none" else GraphCost(_network(Path(settings.weights)), settings.strength)
+    if settings.weights == "none":
+        return None
+    return GraphCost(graph_network(Path(settings.weights)), settings.strength)
 
 
 def situation_features(situation: Situation, alike: np.ndarray | None = None) -> FrameFeatures:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
-from scenegraph_track.config import load_config
+from scenegraph_track.config import TrackerSettings, load_config
 from scenegraph_track.data.streams import Stream, simulate
 from scenegraph_track.evaluation.mot import SequenceResult, combine, evaluate_sequence
 from scenegraph_track.graph.features import FrameFeatures
@@ -193,9 +193,9 @@ def _mean(values: Tensor) -> Tensor:
     return values.sum() / max(values.numel(), 1)
 
 
-def judged(stream: Stream, learned: LearnedCost | None) -> SequenceResult:
+def judged(stream: Stream, learned: LearnedCost | None, settings: TrackerSettings | None = None) -> SequenceResult:
     """Figures of the tracker on a stream, boxes only, of the detections that it gives an identity."""
-    settings = load_config("reference").tracker
+    settings = settings or load_config("reference").tracker
     state, rows = start_state(), []
     for frame in range(stream.frames):
         boxes, scores, _ = stream.detections(frame)

@@ -21,6 +21,7 @@ STAGES: dict[str, str] = {
     "geometry": "scenegraph_track.training.photometric:PhotometricStage",
     "graph": "scenegraph_track.training.graph:GraphStage",
     "detector": "scenegraph_track.training.detector:DetectorStage",
+    "target": "scenegraph_track.training.target:TargetStage",
 }
 """Stages by name, each as ``module:class``; imported when asked for."""
 
