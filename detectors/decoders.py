@@ -57,12 +57,39 @@ class MaskDecoder(nn.Module):
             The reconstruction (B, N, D) or None, and masks (B, K, N).
         """
         if features is None:
-            raise DetectorError("the mask decoder needs features")
+            raise DetectorError("MaskDecoder needs features")
         masks = (self.project(slots) @ features.transpose(1, 2) / self.temperature).softmax(1)
         return (None if self.value is None else masks.transpose(1, 2) @ self.value(slots)), masks
 
 
-class BroadcastDecoder(nn.Module):
+class _PositionDecoder(nn.Module):
+    """A decoder that asks for positions, which its layer ``position`` embeds."""
+
+    position: nn.Linear
+
+    def forward(
+        self, slots: Tensor, features: Tensor | None = None, positions: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Reconstruction and masks at positions.
+
+        Args:
+            slots: (B, K, dim_slot).
+            features: Not used.
+            positions: (N, 2) in [0, 1].
+
+        Returns:
+            The reconstruction (B, N, D) and masks (B, K, N).
+        """
+        if positions is None:
+            raise DetectorError(f"{type(self).__name__} needs positions")
+        return self._decode(slots, self.position(fourier_features(positions.to(self.position.weight.dtype))))
+
+    def _decode(self, slots: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+        """The same from embedded positions (N, C)."""
+        raise NotImplementedError
+
+
+class BroadcastDecoder(_PositionDecoder):
     """Spatial broadcast: an MLP turns each slot at each position into features and a logit, mixed by softmax.
 
     The decoder of DINOSAUR (Seitzer et al., 2023), with an embedding of continuous positions in place of one vector
@@ -84,22 +111,7 @@ class BroadcastDecoder(nn.Module):
         self.alpha = nn.Linear(hidden, 1)
         self.out = nn.Linear(hidden, dim_out)
 
-    def forward(
-        self, slots: Tensor, features: Tensor | None = None, positions: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Reconstruction and masks at positions.
-
-        Args:
-            slots: (B, K, dim_slot).
-            features: Not used.
-            positions: (N, 2) in [0, 1].
-
-        Returns:
-            The reconstruction (B, N, D) and masks (B, K, N).
-        """
-        if positions is None:
-            raise DetectorError("the broadcast decoder needs positions")
-        where = self.position(fourier_features(positions.to(slots.dtype)))
+    def _decode(self, slots: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
         x = relu(self.hidden(relu(self.slot(slots)[:, :, None] + where)))
         masks = self.alpha(x).squeeze(-1).softmax(1)
         return self.out(torch.einsum("bkn,bknc->bnc", masks, x)), masks
@@ -119,7 +131,7 @@ class _Allocation(nn.Module):
         return x + self.mlp(x)
 
 
-class SlotMixerDecoder(nn.Module):
+class SlotMixerDecoder(_PositionDecoder):
     """Slot mixer: each position first finds its mixture of slots, then one MLP renders the mixed slot.
 
     After Sajjadi et al., "Object Scene Representation Transformer" (2022): an allocator, in which positions attend to
@@ -148,24 +160,8 @@ class SlotMixerDecoder(nn.Module):
         self.key = nn.Linear(dim_slot, dim_slot, bias=False)
         self.renderer = _mlp(dim_slot, *[hidden] * layers, dim_out)
 
-    def forward(
-        self, slots: Tensor, features: Tensor | None = None, positions: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Reconstruction and masks (the mixing weights) at positions.
-
-        Args:
-            slots: (B, K, dim_slot).
-            features: Not used.
-            positions: (N, 2) in [0, 1].
-
-        Returns:
-            The reconstruction (B, N, D) and masks (B, K, N).
-        """
-        if positions is None:
-            raise DetectorError("the slot mixer needs positions")
-        slots = self.norm(slots)
-        where = self.position(fourier_features(positions.to(slots.dtype))).expand(len(slots), -1, -1)
-        x = where
+    def _decode(self, slots: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+        slots, x = self.norm(slots), where.expand(len(slots), -1, -1)
         for block in self.allocator:
             x = block(x, slots)
         masks = (self.key(slots) @ self.query(x).transpose(1, 2) * slots.shape[-1] ** -0.5).softmax(1)

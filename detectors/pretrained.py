@@ -16,9 +16,11 @@ from torch import Tensor
 
 from detectors.errors import DetectorError
 from detectors.proposals import Proposals
+from geometry.hub import HubModel
 
 _GROUNDED = ("grounding-dino", "mm-grounding-dino")
 _TEXT_FAMILIES = (*_GROUNDED, "owlv2", "owlvit")
+_EXAMPLE = "PekingU/rtdetr_v2_r18vd"
 _SEPARATOR = "."
 _UNUSED_WEIGHTS = re.compile(r".*(\.num_batches_tracked|\.mask_token|denoising_class_embed\.weight)$")
 
@@ -77,7 +79,6 @@ class TransformersDetector:
                 or broken, a class is unknown, or text is missing or superfluous.
         """
         from transformers import (
-            AutoConfig,
             AutoImageProcessor,
             AutoModelForObjectDetection,
             AutoModelForZeroShotObjectDetection,
@@ -87,37 +88,18 @@ class TransformersDetector:
         source = str(source)
         if not 0 <= threshold < 1:
             raise DetectorError(f"threshold: expected a number in [0, 1), found {threshold}")
-        place = _place(source)
-        options = {"revision": revision, "local_files_only": local_files_only, "trust_remote_code": False}
-        try:
-            config = AutoConfig.from_pretrained(place, **options)
-        except Exception as error:
-            raise DetectorError(_config_problem(source, place, error)) from error
+        files = HubModel(source, _EXAMPLE, DetectorError, revision, local_files_only)
+        config = files.config()
         reads_text = _reads_text(source, config)
         names = _names(source, config, text, reads_text)
         chosen = None if classes is None else _chosen(source, classes, names)
-        kind = AutoProcessor if reads_text else AutoImageProcessor
-        try:
-            processor = kind.from_pretrained(place, **options)
+        with files.explained(f"no usable processor (preprocessor_config.json{' and tokenizer' * reads_text})"):
+            processor = files.load(AutoProcessor if reads_text else AutoImageProcessor)
             tokens = _tokens(source, config, processor, list(names.values())) if reads_text else None
-        except DetectorError:
-            raise
-        except Exception as error:
-            file = "preprocessor_config.json" + " and tokenizer" * reads_text
-            raise DetectorError(f"{source}: no usable processor ({file}): {_brief(error)}") from error
         if not hasattr(processor, f"post_process_{'grounded_' * reads_text}object_detection"):
             raise DetectorError(f"{source}: its {type(processor).__name__} is no processor of a detector")
         kind = AutoModelForZeroShotObjectDetection if reads_text else AutoModelForObjectDetection
-        try:
-            model, report = kind.from_pretrained(
-                place, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
-            )
-        except Exception as error:
-            text = f"{source}: expected weights that fit config.json as safetensors (model.safetensors): "
-            raise DetectorError(text + _brief(error)) from error
-        missing = sorted(key for key in report["missing_keys"] if not _UNUSED_WEIGHTS.match(key))
-        if missing:
-            raise DetectorError(f"{source}: the weights lack {len(missing)} tensors of the model, such as {missing[0]}")
+        model = files.weights(kind, config, _UNUSED_WEIGHTS)
         return cls(model.to(device), processor, source, names, threshold, chosen, tokens)
 
     @torch.no_grad()
@@ -189,33 +171,6 @@ class TransformersDetector:
         return (separator.cumsum(0) - separator.long())[surest]
 
 
-def _place(source: str) -> str:
-    """The folder or hub id, checked as far as it can be without the hub."""
-    path = Path(source).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            files = "config.json, preprocessor_config.json and model.safetensors"
-            raise DetectorError(f"{source}: expected a folder with {files}, found no config.json")
-        return str(path)
-    if path.exists() or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", source):
-        raise DetectorError(f"{source}: expected a folder, or a hub id such as PekingU/rtdetr_v2_r18vd")
-    return source
-
-
-def _config_problem(source: str, place: str, error: Exception) -> str:
-    if Path(place).is_dir():
-        return f"{source}: config.json cannot be read as a model of transformers: {_brief(error)}"
-    if isinstance(error, OSError):
-        advice = "check the id and the connection, or download it first and give its local folder"
-        return f"{source}: no such folder, and not to be had from the hub: {advice}"
-    return f"{source}: not a model that transformers knows: {_brief(error)}"
-
-
-def _brief(error: Exception) -> str:
-    """The first line of a message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
 def _reads_text(source: str, config: Any) -> bool:
     """Whether the detector looks for what a text names rather than for classes of its own."""
     from transformers.models.auto import modeling_auto
@@ -226,7 +181,7 @@ def _reads_text(source: str, config: Any) -> bool:
     made_for = config.architectures or [families.get(config.model_type, "")]
     if families.get(config.model_type) not in made_for:
         found = made_for[0] or config.model_type
-        raise DetectorError(f"{source}: expected a detector such as PekingU/rtdetr_v2_r18vd, found {found!r}")
+        raise DetectorError(f"{source}: expected a detector such as {_EXAMPLE}, found {found!r}")
     return config.model_type in _TEXT_FAMILIES
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from geometry.errors import GeometryError
+from geometry.hub import HubModel
 
 FAR_OVER_NEAR = 10.0
 """Guessed ratio of the far to the near depth of an image, where nothing is known: rooms have about 3, streets 30."""
@@ -33,6 +33,7 @@ MIN_POINTS = 32
 MIN_SIZE = 16
 """Smallest side of an image in pixels."""
 
+_EXAMPLE = "Intel/dpt-large"
 _SAMPLES, _PAIRS, _ROUNDS, _TUKEY = 2000, 500, 20, 4.685
 _UNUSED_WEIGHTS = re.compile(r"neck\.fusion_stage\.layers\.0\.residual_layer1\.|.*\.mask_token$")
 
@@ -171,34 +172,18 @@ class PretrainedDepth:
         Raises:
             GeometryError: There is no such folder or hub model, it is no depth model, or files are missing or broken.
         """
-        from transformers import AutoConfig, AutoImageProcessor, AutoModelForDepthEstimation
+        from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
-        place = _place(source)
-        options = {"revision": revision, "local_files_only": local_files_only, "trust_remote_code": False}
-        try:
-            config = AutoConfig.from_pretrained(place, **options)
-        except Exception as error:
-            raise GeometryError(_config_problem(source, place, error)) from error
+        files = HubModel(source, _EXAMPLE, GeometryError, revision, local_files_only)
+        config = files.config()
         _check_family(source, config)
         metric = _is_metric(config) if metric is None else metric
         if metric is None:
             advice = "say so with metric=True or metric=False"
             raise GeometryError(f"{source}: cannot tell whether a {config.model_type!r} model gives metres: {advice}")
-        try:
-            processor = AutoImageProcessor.from_pretrained(place, **options)
-        except Exception as error:
-            text = f"{source}: no usable image processor (preprocessor_config.json): {_brief(error)}"
-            raise GeometryError(text) from error
-        try:
-            model, report = AutoModelForDepthEstimation.from_pretrained(
-                place, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
-            )
-        except Exception as error:
-            text = f"{source}: expected weights that fit config.json as safetensors (model.safetensors): "
-            raise GeometryError(text + _brief(error)) from error
-        missing = sorted(key for key in report["missing_keys"] if not _UNUSED_WEIGHTS.match(key))
-        if missing:
-            raise GeometryError(f"{source}: the weights lack {len(missing)} tensors of the model, such as {missing[0]}")
+        with files.explained("no usable image processor (preprocessor_config.json)"):
+            processor = files.load(AutoImageProcessor)
+        model = files.weights(AutoModelForDepthEstimation, config, _UNUSED_WEIGHTS)
         return cls(model.to(device), processor, metric, source)
 
     def __call__(self, images: Tensor, intrinsics: Tensor | None = None) -> Tensor:
@@ -308,40 +293,13 @@ class PretrainedDepth:
         return right // 2, down // 2, (height + down, width + right)
 
 
-def _place(source: str) -> str:
-    """The folder or hub id, checked as far as it can be without the hub."""
-    path = Path(source).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            files = "config.json, preprocessor_config.json and model.safetensors"
-            raise GeometryError(f"{source}: expected a folder with {files}, found no config.json")
-        return str(path)
-    if path.exists() or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", source):
-        raise GeometryError(f"{source}: expected a folder, or a hub id such as Intel/dpt-large")
-    return source
-
-
-def _config_problem(source: str, place: str, error: Exception) -> str:
-    if Path(place).is_dir():
-        return f"{source}: config.json cannot be read as a model of transformers: {_brief(error)}"
-    if isinstance(error, OSError):
-        advice = "check the id and the connection, or download it first and give its local folder"
-        return f"{source}: no such folder, and not to be had from the hub: {advice}"
-    return f"{source}: not a model that transformers knows: {_brief(error)}"
-
-
-def _brief(error: Exception) -> str:
-    """The first line of a message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
 def _check_family(source: str, config: Any) -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES as FAMILIES
 
     made_for = config.architectures or [FAMILIES.get(config.model_type, "")]
     if config.model_type not in FAMILIES or FAMILIES[config.model_type] not in made_for:
         found = made_for[0] or config.model_type
-        raise GeometryError(f"{source}: expected a depth model such as Intel/dpt-large, found {found!r}")
+        raise GeometryError(f"{source}: expected a depth model such as {_EXAMPLE}, found {found!r}")
 
 
 def _is_metric(config: Any) -> bool | None:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from scenegraph_track.cli import eval_options as options
 from scenegraph_track.cli.console import BadUsage, note, usage
+from scenegraph_track.cli.eval_groups import WHAT, Clips, Folder, Networks, Output, Scale, Weights, Workers, grouped
 from scenegraph_track.cli.geometry_report import (
     Files,
     depth_sheet,
@@ -20,25 +20,20 @@ from scenegraph_track.cli.geometry_report import (
 )
 
 
+@grouped
 def flow(
-    folder: options.Folder = None,
-    worlds: options.Preset = "standard",
-    split: options.Split = None,
-    sequences: options.Sequences = None,
-    frames: options.Frames = None,
-    size: options.Size = None,
-    weights: options.Weights = None,
-    workers: options.Workers = 1,
-    json_file: options.Json = None,
-    csv_file: options.Csv = None,
-    picture: options.Picture = None,
+    folder: Folder = None,
+    *,
+    clips: Clips,
+    weights: Weights = None,
+    workers: Workers = 1,
+    files: Output,
 ) -> None:
     """End-point error and time of the learned optical flow beside DIS, on objects, borders and background."""
-    from scenegraph_track.cli.measuring import Measuring, choose_source
+    from scenegraph_track.cli.measuring import Measuring
     from scenegraph_track.evaluation.flow import PROTOCOL, flow_figures
 
-    files = Files(json_file, csv_file, picture)
-    source = choose_source(folder, worlds, split, sequences, frames, size)
+    source = clips.source(folder)
     measuring = Measuring.prepare(source, None, "none", None, weights, workers)
     if measuring.estimators.learned_flow is None:
         note("no trained network for flow ships with this version: DIS alone is measured")
@@ -48,49 +43,42 @@ def flow(
     files.draw(lambda: flow_sheet(shown))
 
 
+@grouped
 def depth(
-    folder: options.Folder = None,
-    worlds: options.Preset = "standard",
-    split: options.Split = None,
-    sequences: options.Sequences = None,
-    frames: options.Frames = None,
-    size: options.Size = None,
-    flow: options.Flow = None,
-    depth: options.Depth = None,
-    config: options.Config = None,
-    weights: options.Weights = None,
+    folder: Folder = None,
+    *,
+    clips: Clips,
+    networks: Networks,
     results: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
             help="Judge depth maps NAME.npy or NAME.png (16 bit, millimetres) beside FOLDER/depth/NAME.png.",
-            rich_help_panel=options.WHAT,
+            rich_help_panel=WHAT,
         ),
     ] = None,
-    scale: options.Scale = True,
-    workers: options.Workers = 1,
-    json_file: options.Json = None,
-    csv_file: options.Csv = None,
-    picture: options.Picture = None,
+    scale: Scale = True,
+    workers: Workers = 1,
+    files: Output,
 ) -> None:
     """AbsRel, SqRel, RMSE and threshold shares of video depth beside the network alone, triangulation and mean maps."""
-    from scenegraph_track.cli.measuring import Measuring, choose_source
+    from scenegraph_track.cli.measuring import Measuring
     from scenegraph_track.evaluation.depth import PROTOCOL, depth_report
 
-    files = Files(json_file, csv_file, picture)
     if results is not None:
         _judge_depth_files(folder, results, scale, files)
         return
     if not scale:
         raise BadUsage("--no-scale: video depth has no scale of its own; it goes with --results")
-    source = choose_source(folder, worlds, split, sequences, frames, size)
-    measuring = Measuring.prepare(source, flow, depth, config, weights, workers, worlds)
+    source = clips.source(folder)
+    measuring = Measuring.prepare(source, **vars(networks), workers=workers, prior=clips.worlds)
     figures, rows, shown = measuring.measure("depth", depth_report, files.rows)
     show_depth(figures)
     files.finish(figures, rows, measuring.about(), PROTOCOL)
     files.draw(lambda: depth_sheet(shown))
 
 
+@grouped
 def pose(
     folder: Annotated[
         Path | None,
@@ -100,44 +88,35 @@ def pose(
             show_default=False,
         ),
     ] = None,
-    worlds: options.Preset = "standard",
-    split: options.Split = None,
-    sequences: options.Sequences = None,
-    frames: options.Frames = None,
-    size: options.Size = None,
-    flow: options.Flow = None,
-    depth: options.Depth = None,
-    config: options.Config = None,
-    weights: options.Weights = None,
+    *,
+    clips: Clips,
+    networks: Networks,
     trajectories: Annotated[
-        int, typer.Option(min=0, help="Clips through which the camera is followed.", rich_help_panel=options.WHAT)
+        int, typer.Option(min=0, help="Clips through which the camera is followed.", rich_help_panel=WHAT)
     ] = 6,
     truth: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="The true trajectory of RESULT.txt; TUM or KITTI format.", rich_help_panel=options.WHAT
+            metavar="FILE", help="The true trajectory of RESULT.txt; TUM or KITTI format.", rich_help_panel=WHAT
         ),
     ] = None,
-    scale: options.Scale = True,
-    workers: options.Workers = 1,
-    json_file: options.Json = None,
-    csv_file: options.Csv = None,
-    picture: options.Picture = None,
+    scale: Scale = True,
+    workers: Workers = 1,
+    files: Output,
 ) -> None:
     """Camera motion beside identity and classical estimates, motion residual beside a homography's, trajectories."""
-    from scenegraph_track.cli.measuring import Measuring, choose_source
+    from scenegraph_track.cli.measuring import Measuring
     from scenegraph_track.evaluation.pose import PROTOCOL, pose_report
     from scenegraph_track.evaluation.trajectories import PROTOCOL as TRAJECTORIES
     from scenegraph_track.evaluation.trajectories import trajectory_report
 
-    files = Files(json_file, csv_file, picture)
     if truth is not None or (folder is not None and folder.is_file()):
         _judge_trajectory(folder, truth, scale, files)
         return
     if not scale:
         raise BadUsage("--no-scale: the motions of one camera have no scale of their own; it goes with --truth")
-    source = choose_source(folder, worlds, split, sequences, frames, size)
-    measuring = Measuring.prepare(source, flow, depth, config, weights, workers, worlds)
+    source = clips.source(folder)
+    measuring = Measuring.prepare(source, **vars(networks), workers=workers, prior=clips.worlds)
     figures, rows, _ = measuring.measure("pose", pose_report, 0)
     followed = measuring.follow(trajectories)
     figures["trajectory"] = trajectory_report(followed)

@@ -3,16 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from scenegraph_track.cli import eval_options as options
-from scenegraph_track.cli.console import note, usage
-from scenegraph_track.cli.geometry_report import Files, show
+from scenegraph_track.cli.console import BadUsage, note, usage
+from scenegraph_track.cli.eval_groups import WHAT, WHERE, Clips, Networks, Output, Workers, grouped
+from scenegraph_track.cli.geometry_report import show
 
 
+@dataclass(frozen=True)
+class _Clips(Clips):
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Frames of each world; the preset decides otherwise. Longer videos are cut into parts of at most so "
+            "many.  [default there: 80]",
+            rich_help_panel=WHERE,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class _Networks(Networks):
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Weights of the detector in place of those that ship, and, given again, of networks for flow or depth "
+            "beside it.",
+            rich_help_panel=WHAT,
+        ),
+    ] = None
+
+
+@grouped
 def objects(
     folder: Annotated[
         Path | None,
@@ -23,58 +51,32 @@ def objects(
             show_default=False,
         ),
     ] = None,
-    worlds: options.Preset = "standard",
-    split: options.Split = None,
-    sequences: options.Sequences = None,
-    frames: Annotated[
-        int | None,
-        typer.Option(
-            min=2,
-            help="Frames of each world; the preset decides otherwise. Longer videos are cut into parts of at most so "
-            "many.  [default there: 80]",
-            rich_help_panel=options.WHERE,
-        ),
-    ] = None,
-    size: options.Size = None,
-    flow: options.Flow = None,
-    depth: options.Depth = None,
-    config: options.Config = None,
-    weights: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            help="Weights of the detector, or of a network for flow or depth, in place of those that ship; may be "
-            "given several times.",
-            rich_help_panel=options.WHAT,
-        ),
-    ] = None,
-    workers: options.Workers = 1,
-    json_file: options.Json = None,
-    csv_file: options.Csv = None,
-    picture: options.Picture = None,
+    *,
+    clips: _Clips,
+    networks: _Networks,
+    workers: Workers = 1,
+    files: Output,
 ) -> None:
     """FG-ARI, mBO, box recall and CorLoc of the learned detector beside k-means, components of motion and blocks."""
-    from scenegraph_track.cli.measuring import Measuring, choose_source
+    from scenegraph_track.cli.measuring import Measuring
     from scenegraph_track.evaluation.object_clips import PART, ObjectWorlds, Videos
     from scenegraph_track.evaluation.object_methods import learned_method, part_weights
     from scenegraph_track.evaluation.objects import DRAWN, PROTOCOL, object_figures
     from scenegraph_track.visualize.objects import object_sheet
 
-    files = Files(json_file, csv_file, picture)
-    source = choose_source(
-        folder,
-        worlds,
-        split,
-        sequences,
-        None if folder else frames,
-        size,
-        ObjectWorlds,
-        lambda path: Videos(path, frames or PART),
-    )
+    part = clips.frames or PART
+    if folder is not None:
+        clips = replace(clips, frames=None)
+    source = clips.source(folder, worlds=ObjectWorlds, recorded=lambda path: Videos(path, part))
     with usage():
-        detector, others = part_weights(weights or [])
+        detector, others = part_weights(networks.weights or [])
+        if others and detector is None:
+            beside = "those of networks for flow or depth go beside them"
+            raise BadUsage(f"--weights {others[0]}: expected weights of a detector; {beside}")
         learned = learned_method(detector)
-    measuring = Measuring.prepare(source, flow, depth, config, others, workers, detector=detector)
+    measuring = Measuring.prepare(
+        source, networks.flow, networks.depth, networks.config, others, workers, detector=detector
+    )
     if learned is None:
         note("no trained detector ships with this version: the baselines alone are measured")
     figures, rows, shown = measuring.measure("objects", object_figures, -(-files.rows // DRAWN))

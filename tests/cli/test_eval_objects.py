@@ -98,13 +98,14 @@ def test_real_videos(videos: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_detector")
 def test_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # A file of something else is refused; one without a detector goes to the other networks.
-    save_weights(tmp_path / "a.safetensors", {"rules.x": torch.zeros(2)}, {})
-    assert run(["eval", "objects", *WORLDS, "--weights", str(tmp_path / "a.safetensors")]) == 2
-    assert "expected weights of a network for" in capsys.readouterr().err
-    save_weights(tmp_path / "b.safetensors", {"detector.x": torch.zeros(2), "flow.x": torch.zeros(2)}, {})
+    # A file without a detector is refused where there is no other one; beside one it goes to the other networks.
     files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    save_weights(files[0], {"flow.x": torch.zeros(2)}, {})
+    save_weights(files[1], {"detector.x": torch.zeros(2), "flow.x": torch.zeros(2)}, {})
     assert object_methods.part_weights(files) == (str(files[1]), files)
+    assert run(["eval", "objects", *WORLDS, "--weights", str(files[0])]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: --weights {files[0]}: expected weights of a detector;") and said.count("\n") == 1
     save_weights(files[1], {"detector.x": torch.zeros(2)}, {})
     assert object_methods.part_weights(files) == (str(files[1]), files[:1])
     assert run(["eval", "objects", *WORLDS, "--weights", str(files[1])]) == 2

@@ -344,9 +344,7 @@ def test_wrong_choices_in_one_sentence(
 
 
 def test_folders_that_are_no_detectors(tmp_path: Path, copied: Path) -> None:
-    with pytest.raises(DetectorError, match=r"found no config\.json"):
-        TransformersDetector.load(tmp_path)
-    with pytest.raises(DetectorError, match="expected a folder, or a hub id"):
+    with pytest.raises(DetectorError, match="expected a folder, or a hub id such as PekingU/rtdetr_v2_r18vd"):
         TransformersDetector.load(tmp_path / "nowhere" / "at" / "all")
     config = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps({**config, "architectures": ["RTDetrModel"]}))
@@ -355,21 +353,9 @@ def test_folders_that_are_no_detectors(tmp_path: Path, copied: Path) -> None:
     (copied / "config.json").write_text(json.dumps({"model_type": "bert", "architectures": ["BertModel"]}))
     with pytest.raises(DetectorError, match=r"expected a detector .* found 'BertModel'"):
         TransformersDetector.load(copied)
-    (copied / "config.json").write_text("{")
-    with pytest.raises(DetectorError, match=r"config.json cannot be read"):
-        TransformersDetector.load(copied)
 
 
-def test_missing_processor_and_weights(copied: Path) -> None:
-    weights = copied / "model.safetensors"
-    tensors = load_file(weights)
-    lost = "model.encoder_input_proj.0.0.weight"
-    save_file({key: value for key, value in tensors.items() if key != lost}, weights, {"format": "pt"})
-    with pytest.raises(DetectorError, match=f"lack 1 tensors of the model, such as {lost}"):
-        TransformersDetector.load(copied)
-    weights.unlink()
-    with pytest.raises(DetectorError, match=r"as safetensors \(model.safetensors\)"):
-        TransformersDetector.load(copied)
+def test_missing_processor(copied: Path) -> None:
     (copied / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": "ViTImageProcessor"}))
     with pytest.raises(DetectorError, match="is no processor of a detector"):
         TransformersDetector.load(copied)
@@ -388,15 +374,9 @@ def test_weights_that_only_training_uses_may_be_missing(saved: Callable[[str], P
     assert torch.equal(_load(copied, threshold=0.0)(_image()).boxes, wanted.boxes)
 
 
-def test_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
-    from transformers import AutoConfig
-
-    def offline(*args: Any, **options: Any) -> None:
-        raise OSError("no network")
-
-    monkeypatch.setattr(AutoConfig, "from_pretrained", offline)
+def test_hub_without_the_detector() -> None:
     with pytest.raises(DetectorError, match="check the id and the connection"):
-        TransformersDetector.load("someone/some-detector")
+        TransformersDetector.load("nobody-at-all/no-such-detector", local_files_only=True)
 
 
 @pytest.mark.parametrize("image", [torch.zeros(1, 3, 60, 84), torch.zeros(1, 60, 84), torch.zeros(3, 0, 84)])

@@ -416,14 +416,9 @@ def test_errors_of_images(saved: Callable[[str], Path]) -> None:
         model(_images() * torch.nan)
 
 
-def test_errors_of_places(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(GeometryError, match=r"found no config\.json"):
-        PretrainedDepth.load(str(tmp_path / "empty"))
-    (tmp_path / "model.safetensors").write_bytes(b"")
-    for place in (tmp_path / "none", tmp_path / "model.safetensors"):
-        with pytest.raises(GeometryError, match="expected a folder, or a hub id"):
-            PretrainedDepth.load(str(place))
+def test_errors_name_a_depth_model(tmp_path: Path) -> None:
+    with pytest.raises(GeometryError, match="expected a folder, or a hub id such as Intel/dpt-large"):
+        PretrainedDepth.load(str(tmp_path / "none"))
     with pytest.raises(GeometryError, match="give its local folder"):
         PretrainedDepth.load("nobody-at-all/no-such-model", local_files_only=True)
 
@@ -439,29 +434,9 @@ def test_errors_of_models_that_give_no_depth(copied: Path) -> None:
         PretrainedDepth.load(_changed(copied, model_type="dpt", architectures=["DPTForSemanticSegmentation"]))
     with pytest.raises(GeometryError, match=r"expected a depth model .* found 'Dinov2Model'"):
         PretrainedDepth.load(_changed(copied, model_type="dinov2", architectures=["Dinov2Model"]))
-    with pytest.raises(GeometryError, match=r"config\.json cannot be read as a model of transformers"):
-        PretrainedDepth.load(_changed(copied, model_type="of_tomorrow"))
-    (copied / "config.json").write_text("{")
-    with pytest.raises(GeometryError, match=r"config\.json cannot be read as a model of transformers"):
-        PretrainedDepth.load(str(copied))
 
 
-def test_errors_of_files(copied: Path) -> None:
-    # Without its image processor; with half of its weights; cut short; only as a pickle, which is never read.
-    from safetensors.torch import load_file, save_file
-
-    weights = copied / "model.safetensors"
-    tensors = load_file(weights)
-    save_file({key: value for key, value in tensors.items() if not key.startswith("head.")}, weights, {"format": "pt"})
-    with pytest.raises(GeometryError, match=r"weights lack \d+ tensors of the model, such as head\.conv1\.bias"):
-        PretrainedDepth.load(str(copied))
-    weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(GeometryError, match="as safetensors"):
-        PretrainedDepth.load(str(copied))
-    weights.unlink()
-    torch.save(tensors, copied / "pytorch_model.bin")
-    with pytest.raises(GeometryError, match="as safetensors"):
-        PretrainedDepth.load(str(copied))
+def test_missing_image_processor(copied: Path) -> None:
     (copied / "preprocessor_config.json").unlink()
     with pytest.raises(GeometryError, match="no usable image processor"):
         PretrainedDepth.load(str(copied))
