@@ -92,7 +92,7 @@ class OfflineSettings(_Settings):
 class GraphSettings(_Settings):
     """The graph tracker, which corrects the association of the reference tracker (see ``graph.graph_tracker``)."""
 
-    weights: str = Field("none", description="trained weights, a .safetensors file; none: no correction")
+    weights: str = Field("none", description="none: no correction; embedded: those that ship; or a file")
     strength: float = Field(1.0, ge=0, description="factor of the corrections")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,9 @@ from scenegraph_track.tracking.appearance import likeness
 from scenegraph_track.tracking.learned import Correction
 from scenegraph_track.tracking.matching import expand, paired_iou
 from scenegraph_track.tracking.situation import Situation
+
+EMBEDDED = Path(str(resources.files("scenegraph_track"))) / "weights" / "graph.safetensors"
+"""The weights that ship."""
 
 _FARTHEST = 6.0
 _ITERATIONS = 3
@@ -114,7 +118,8 @@ def learned_cost(settings: GraphSettings) -> GraphCost | None:
     """The graph tracker that the settings name, or None."""
     if settings.weights == "none":
         return None
-    return GraphCost(graph_network(Path(settings.weights)), settings.strength)
+    path = EMBEDDED if settings.weights == "embedded" else Path(settings.weights)
+    return GraphCost(graph_network(path), settings.strength)
 
 
 def situation_features(situation: Situation, alike: np.ndarray | None = None) -> FrameFeatures:

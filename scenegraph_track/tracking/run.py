@@ -23,6 +23,7 @@ from scenegraph_track.files import atomic_write
 from scenegraph_track.graph.export import read_jsonl, to_json_line
 from scenegraph_track.structures import Frame, SceneGraph, Tracks
 from scenegraph_track.tracking.annotate import AnnotatedVideo, drawable_scene, drawable_tracks
+from scenegraph_track.tracking.correction import EMBEDDED
 from scenegraph_track.tracking.emission import weights_path
 from scenegraph_track.tracking.frames import SequenceFrames
 from scenegraph_track.tracking.offline import Names, refine
@@ -162,7 +163,8 @@ def _weights(config: Config) -> dict[str, str]:
     from detectors.embedded import SHIPPED
     from geometry.weights import embedded_weights
 
-    files = {"graph": config.tracker.graph.weights}
+    graph = config.tracker.graph.weights
+    files = {"graph": str(EMBEDDED) if graph == "embedded" else graph}
     for name, named in (("flow", config.geometry.flow), ("depth", config.geometry.depth)):
         files[name] = str(embedded_weights(name)) if named == "embedded" else named
     if config.detector.kind == "slots":

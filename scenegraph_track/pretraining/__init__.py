@@ -1,0 +1,1 @@
+"""What exists at training time only: cycles without labels, contrast between views, contextual prompts and noise."""
