@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from scenegraph_track.cli import eval_geometry, eval_objects
+from scenegraph_track.cli import eval_geometry, eval_objects, eval_occlusion, eval_single
 from scenegraph_track.cli.console import out, usage
+from scenegraph_track.cli.result_files import annotated_sequences, read_result, read_truth, result_files
 from scenegraph_track.errors import UserError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from scenegraph_track.data.sequences import Sequence
     from scenegraph_track.evaluation.mot import Evaluation
-    from scenegraph_track.evaluation.sources import TruthSource
 
 DEFAULT = "mot"
 """The evaluation that is meant where none is named."""
@@ -44,7 +42,14 @@ app = typer.Typer(
 def _eval() -> None: ...
 
 
-for command in (eval_geometry.flow, eval_geometry.depth, eval_geometry.pose, eval_objects.objects):
+for command in (
+    eval_geometry.flow,
+    eval_geometry.depth,
+    eval_geometry.pose,
+    eval_objects.objects,
+    eval_occlusion.occlusion,
+    eval_single.single,
+):
     app.command()(command)
 
 
@@ -84,38 +89,20 @@ def mot(
 
     The figures are those of TrackEval: percent and counts of matches at an overlap of 0.5, HOTA over all overlaps.
     """
-    from scenegraph_track.data.sequences import find_sequences
     from scenegraph_track.evaluation.preprocessing import BENCHMARKS
     from scenegraph_track.evaluation.report import print_table, write_csv, write_json
 
     with usage():
         if benchmark not in BENCHMARKS:
             raise UserError(f"--benchmark {benchmark}: expected one of {', '.join(BENCHMARKS)}")
-        sequences = [s for s in find_sequences(source) if s.truth is not None and s.kind in ("mot", "kitti")]
-        if not sequences:
-            raise UserError(f"{source}: expected sequences with ground truth (gt/gt.txt), found none")
-        files = _result_files(sequences, results)
+        sequences = annotated_sequences(source)
+        files = result_files(sequences, results)
     evaluation = evaluate_files(sequences, files, "none" if no_preproc else benchmark)
     print_table(evaluation, out())
     if json_file:
         write_json(evaluation, json_file)
     if csv_file:
         write_csv(evaluation, csv_file)
-
-
-def _result_files(sequences: list[Sequence], results: Path) -> dict[str, Path]:
-    """The result file of each sequence; TrackEval's folder ``data`` in between is accepted."""
-    if results.is_file() and len(sequences) == 1:
-        return {sequences[0].name: results}
-    if not results.is_dir():
-        raise UserError(f"{results}: expected a folder with <sequence>.txt for {len(sequences)} sequences")
-    files = {s.name: (results / f"{s.name}.txt", results / "data" / f"{s.name}.txt") for s in sequences}
-    found = {name: next((path for path in paths if path.is_file()), None) for name, paths in files.items()}
-    missing = [name for name, path in found.items() if path is None]
-    if missing:
-        more = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
-        raise UserError(f"{results}: expected {missing[0]}.txt{more}, found no such file")
-    return {name: path for name, path in found.items() if path is not None}
 
 
 def evaluate_files(sequences: list[Sequence], files: dict[str, Path], benchmark: str = "auto") -> Evaluation:
@@ -129,32 +116,7 @@ def evaluate_files(sequences: list[Sequence], files: dict[str, Path], benchmark:
     Raises:
         FormatError: A file holds no such rows.
     """
-    from scenegraph_track.data.mot import read_rows
     from scenegraph_track.evaluation.mot import evaluate
-    from scenegraph_track.evaluation.sources import ResultSource
 
-    truths = {s.name: _truth(s) for s in sequences}
-    found = {name: ResultSource(read_rows(path), path, _lines(path)) for name, path in files.items()}
-    return evaluate(truths, found, benchmark)
-
-
-def _truth(sequence: Sequence) -> TruthSource:
-    from scenegraph_track.data.mot import read_rows
-    from scenegraph_track.evaluation.sources import TruthSource
-
-    if sequence.kind == "mot":
-        rows, lines = read_rows(sequence.truth), _lines(sequence.truth)
-    else:  # KITTI: every labelled object counts, whatever its class
-        rows, lines = sequence.read_truth().tracks.to_mot()[:, :6], None
-    frames = sequence.length or int(rows[:, 0].max(initial=0))
-    return TruthSource(rows, sequence.truth, lines, frames=frames)
-
-
-def _lines(path: Path) -> np.ndarray:
-    """The 1-based line of each row of a table; blank lines are none."""
-    import numpy as np
-
-    from scenegraph_track.files import read_text
-
-    lines = enumerate(read_text(path).split("\n"), 1)
-    return np.array([number for number, line in lines if line.strip(",; \t")], dtype=np.int64)
+    truths = {s.name: read_truth(s) for s in sequences}
+    return evaluate(truths, {name: read_result(path) for name, path in files.items()}, benchmark)

@@ -13,6 +13,10 @@ frames before the episode, *after* that of the first one in the visible frames a
 - *kept* if the identity after is that before;
 - *switched* if it is another;
 - *lost* if there is none after.
+
+A *gap* belongs to a result identity: what lies between two frames, not neighbours, in which its box is matched to a
+visible object, if it is matched to none between them.  A box that is shown where an object is hidden does not end a
+gap.  It is a *false re-identification* if the object after the gap is another than that before.
 """
 
 from __future__ import annotations
@@ -20,20 +24,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from itertools import pairwise
+from typing import Any, Self
 
 import numpy as np
 
-from scenegraph_track.evaluation.preprocessing import Preprocessing, box_iou, counted, match_boxes, split_by_frame
-from scenegraph_track.evaluation.sources import FRAME, ID, VISIBILITY, ResultSource, TruthSource
+from scenegraph_track.evaluation.matched import MatchedTruth
 
-SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, np.inf)
-"""Edges of the bins of duration."""
+VISIBLE, FULLY_VISIBLE = 0.5, 0.9
+"""Least visible fraction of an object that is not hidden, and of one that is not even hidden a little."""
 
-FRACTIONS = (0.5, 0.7, 0.9, 1.0, np.inf)
-"""Edges of the bins of the hidden fraction; the last holds what is hidden entirely."""
+SECONDS = {
+    "0-0.5 s": (0.0, 0.5),
+    "0.5-1 s": (0.5, 1.0),
+    "1-2 s": (1.0, 2.0),
+    "2-5 s": (2.0, 5.0),
+    "from 5 s": (5.0, np.inf),
+}
+"""Bins of duration; the upper end is no part of one."""
 
-CELLS = 16
+FRACTIONS = {
+    "0-25 %": (0.0, 0.25),
+    "25-50 %": (0.25, 0.5),
+    "50-75 %": (0.5, 0.75),
+    "75-100 %": (0.75, 1.0),
+    "entirely": (1.0, np.inf),
+}
+"""Bins of the hidden fraction; the upper end is no part of one."""
 
 
 class Outcome(IntEnum):
@@ -45,8 +61,21 @@ class Outcome(IntEnum):
     LOST = 3
 
 
+class _Rows:
+    """Arrays of the same length."""
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))  # type: ignore[arg-type]
+
+    @classmethod
+    def join(cls, parts: Iterable[Self]) -> Self:
+        """Those of several sequences."""
+        parts = list(parts)
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True, eq=False)
-class Episodes:
+class Episodes(_Rows):
     """E episodes in which an object of the ground truth was hidden.
 
     Args:
@@ -65,50 +94,40 @@ class Episodes:
     outcomes: np.ndarray
     recovery: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.objects)
 
-    @classmethod
-    def join(cls, parts: Iterable[Episodes]) -> Episodes:
-        """The episodes of several sequences."""
-        parts = list(parts)
-        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+@dataclass(frozen=True, eq=False)
+class Gaps(_Rows):
+    """G gaps of result identities.
+
+    Args:
+        frames: (G,) first frame of the gap, from 1.
+        seconds: (G,) its length.
+        before: (G,) object of the ground truth before it.
+        after: (G,) object after it.
+    """
+
+    frames: np.ndarray
+    seconds: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+    @property
+    def false(self) -> np.ndarray:
+        """(G,) bool, false re-identifications."""
+        return self.before != self.after
 
 
-def occlusion_episodes(
-    truth: TruthSource,
-    result: np.ndarray | ResultSource,
-    fps: float,
-    preprocess: Preprocessing | None = None,
-    visible: float = 0.5,
-    reach: float = 1.0,
-) -> Episodes:
+def occlusion_episodes(matched: MatchedTruth, visible: float = VISIBLE, reach: float = 1.0) -> Episodes:
     """Find the episodes of a sequence and judge whether the results kept the identity.
 
     Args:
-        truth: Ground truth; its visible fractions are used where it has them, else those of ``visibility_from_boxes``.
-        result: (N, >= 6) MOTChallenge rows of any tracker.
-        fps: Frames a second.
-        preprocess: Which objects count; chosen by the layout of the ground truth where None.
+        matched: Ground truth with the results on it.
         visible: Least visible fraction of an object that is not hidden.
         reach: Seconds before and after an episode in which the identities are looked for.
-
-    Raises:
-        UserError: A row lies beyond the sequence, or an identity stands twice in one frame.
     """
-    result = result if isinstance(result, ResultSource) else ResultSource(result)
-    truth.check(truth.frames)
-    result.check(truth.frames)
-    given = truth.rows[:, VISIBILITY] if truth.has_classes else np.ones(1)
-    known = bool((given >= 0).all() and (given < 1).any())  # -1 is unknown, all 1 is a column that was filled in
-    share = given if known else visibility_from_boxes(truth.rows, truth.frames)
-    keep = np.flatnonzero(counted(truth, preprocess or Preprocessing.choose(truth)))
-    keep = keep[np.lexsort((truth.rows[keep, FRAME], truth.rows[keep, ID]))]
-    rows, share = truth.rows[keep], share[keep]
-    identity = _matched(rows, result.rows, truth.frames)
-
+    share = matched.visible
     seen = np.flatnonzero(share >= visible)
-    frame, who, identity = rows[seen, FRAME], rows[seen, ID], identity[seen]
+    frame, who, identity = matched.frames[seen], matched.objects[seen], matched.identities[seen]
     same = who[1:] == who[:-1]
     last = np.flatnonzero(same & (np.diff(frame) > 1))  # the last visible row before each episode
     hidden_frames = frame[last + 1] - frame[last] - 1
@@ -121,6 +140,7 @@ def occlusion_episodes(
     tracked, index = identity >= 0, np.arange(len(seen))
     before = np.maximum.accumulate(np.where(tracked, index, -1))[last]
     after = np.minimum.accumulate(np.where(tracked, index, len(seen))[::-1])[::-1][last + 1]
+    fps = matched.fps
     has_before = _near(before, last, run, frame, reach * fps)
     has_after = _near(after, last + 1, run, frame, reach * fps)
     before, after = np.where(has_before, before, 0), np.where(has_after, after, 0)
@@ -128,60 +148,73 @@ def occlusion_episodes(
     outcome = np.where(has_after, outcome, Outcome.LOST)
     outcome = np.where(has_before, outcome, Outcome.UNTRACKED)
     recovery = np.where(has_before & has_after, (frame[after] - frame[last + 1]) / fps, np.nan)
-    return Episodes(
-        who[last].astype(int), frame[last].astype(int) + 1, hidden_frames / fps, fraction, outcome, recovery
-    )
+    return Episodes(who[last], frame[last] + 1, hidden_frames / fps, fraction, outcome, recovery)
 
 
-def occlusion_figures(episodes: Episodes) -> dict[str, float | int]:
-    """Figures of episodes as ``name: value``.
+def identity_gaps(matched: MatchedTruth, visible: float = VISIBLE) -> Gaps:
+    """Find the gaps of the result identities of a sequence.
+
+    Args:
+        matched: Ground truth with the results on it.
+        visible: Least visible fraction of an object that is not hidden.
+    """
+    seen = np.flatnonzero((matched.visible >= visible) & (matched.identities >= 0))
+    seen = seen[np.lexsort((matched.frames[seen], matched.identities[seen]))]
+    frame, who, identity = matched.frames[seen], matched.objects[seen], matched.identities[seen]
+    last = np.flatnonzero((identity[1:] == identity[:-1]) & (np.diff(frame) > 1))
+    missing = frame[last + 1] - frame[last] - 1
+    return Gaps(frame[last] + 1, missing / matched.fps, who[last], who[last + 1])
+
+
+def occlusion_figures(sequences: Iterable[MatchedTruth]) -> dict[str, Any]:
+    """Figures of identity through occlusion over all episodes of several sequences, NaN where there are none.
 
     Returns:
-        ``episodes`` and ``untracked`` (counts), then ``kept``, ``switched`` and ``lost`` in percent of the episodes
-        that were tracked before, ``recovery`` (mean seconds), and for every bin of duration and of hidden fraction
-        ``<bin>/episodes`` (tracked before) and ``<bin>/kept``.  Figures without an episode are left out.
+        ``episodes``, ``untracked`` (counts); ``kept``, ``switched``, ``lost`` in percent of the episodes that were
+        tracked before; ``recovery`` (mean seconds); ``gaps``, ``false_reidentifications`` (counts),
+        ``false_per_100_gaps``; in ``seconds`` the same but the recovery for every bin of ``SECONDS``, and in ``hidden``
+        what concerns episodes for every bin of ``FRACTIONS``.  The bins up to a half, which would be empty, hold the
+        episodes in which less than half of an object was hidden between two frames with nine tenths visible.
     """
-    tracked = episodes.outcomes != Outcome.UNTRACKED
-    figures: dict[str, float | int] = {"episodes": len(episodes), "untracked": int((~tracked).sum())}
-    if tracked.any():
-        for outcome in (Outcome.KEPT, Outcome.SWITCHED, Outcome.LOST):
-            figures[outcome.name.lower()] = 100.0 * float((episodes.outcomes[tracked] == outcome).mean())
-    if np.isfinite(episodes.recovery).any():
-        figures["recovery"] = float(np.nanmean(episodes.recovery))
-    for values, edges, unit in ((episodes.seconds, SECONDS, "s"), (episodes.fractions, FRACTIONS, " hidden")):
-        for low, high in pairwise(edges):
-            chosen = tracked & (values >= low) & (values < high)
-            if chosen.any():
-                name = f"from {low:g}{unit}" if np.isinf(high) else f"{low:g}-{high:g}{unit}"
-                figures[f"{name}/episodes"] = int(chosen.sum())
-                figures[f"{name}/kept"] = 100.0 * float((episodes.outcomes[chosen] == Outcome.KEPT).mean())
+    sequences = list(sequences)
+    episodes = Episodes.join(occlusion_episodes(one) for one in sequences)
+    light = Episodes.join(occlusion_episodes(one, FULLY_VISIBLE) for one in sequences)
+    light_only = light.fractions < 1.0 - VISIBLE
+    fractions = np.concatenate([episodes.fractions, light.fractions[light_only]])
+    outcomes = np.concatenate([episodes.outcomes, light.outcomes[light_only]])
+    gaps = Gaps.join(identity_gaps(one) for one in sequences)
+    recovery = episodes.recovery[np.isfinite(episodes.recovery)]
+    return {
+        **_shares(episodes.outcomes),
+        "recovery": float(recovery.mean()) if len(recovery) else np.nan,
+        **_errors(gaps.false),
+        "seconds": {
+            name: _shares(episodes.outcomes[_inside(episodes.seconds, edges)])
+            | _errors(gaps.false[_inside(gaps.seconds, edges)])
+            for name, edges in SECONDS.items()
+        },
+        "hidden": {name: _shares(outcomes[_inside(fractions, edges)]) for name, edges in FRACTIONS.items()},
+    }
+
+
+def _inside(values: np.ndarray, edges: tuple[float, float]) -> np.ndarray:
+    return (values >= edges[0]) & (values < edges[1])
+
+
+def _shares(outcomes: np.ndarray) -> dict[str, float | int]:
+    tracked = outcomes[outcomes != Outcome.UNTRACKED]
+    figures: dict[str, float | int] = {"episodes": len(outcomes), "untracked": len(outcomes) - len(tracked)}
+    for outcome in (Outcome.KEPT, Outcome.SWITCHED, Outcome.LOST):
+        figures[outcome.name.lower()] = 100.0 * float((tracked == outcome).mean()) if len(tracked) else np.nan
     return figures
 
 
-def visibility_from_boxes(rows: np.ndarray, frames: int) -> np.ndarray:
-    """Visible fraction of each box if the object whose lower edge is lower in the image stands in front.
-
-    Args:
-        rows: (M, >= 6) frame from 1, id, left, top, width, height; every row may cover others.
-        frames: Length of the sequence.
-
-    Returns:
-        (M,) in [0, 1], counted on 16 x 16 cells of each box.
-    """
-    share = np.ones(len(rows))
-    start, end = rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]
-    centres = (np.arange(CELLS) + 0.5) / CELLS
-    cells = start[:, None] + centres[:, None] * rows[:, None, 4:6]  # (M, 16, 2)
-    for index in split_by_frame(rows, frames):
-        a, b = start[index], end[index]
-        overlap = ((a[:, None] < b) & (a < b[:, None])).all(-1)
-        behind, front = np.nonzero(overlap & (b[:, None, 1] < b[:, 1]))
-        if len(behind):
-            inside = (cells[index[behind]] > a[front, None]) & (cells[index[behind]] < b[front, None])
-            first = np.flatnonzero(np.r_[True, np.diff(behind) > 0])
-            covered = np.logical_or.reduceat(inside[:, :, None, 1] & inside[:, None, :, 0], first)
-            share[index[behind[first]]] = 1.0 - covered.mean((1, 2))
-    return share
+def _errors(false: np.ndarray) -> dict[str, float | int]:
+    return {
+        "gaps": len(false),
+        "false_reidentifications": int(false.sum()),
+        "false_per_100_gaps": 100.0 * float(false.mean()) if len(false) else np.nan,
+    }
 
 
 def _near(found: np.ndarray, edge: np.ndarray, run: np.ndarray, frame: np.ndarray, reach: float) -> np.ndarray:
@@ -189,13 +222,3 @@ def _near(found: np.ndarray, edge: np.ndarray, run: np.ndarray, frame: np.ndarra
     inside = (found >= 0) & (found < len(run))
     found = np.where(inside, found, edge)
     return inside & (run[found] == run[edge]) & (np.abs(frame[found] - frame[edge]) <= reach)
-
-
-def _matched(rows: np.ndarray, result: np.ndarray, frames: int) -> np.ndarray:
-    """Number of the result identity that is matched to each row of the ground truth, -1 where none is."""
-    identity = np.full(len(rows), -1)
-    numbers = np.unique(result[:, ID], return_inverse=True)[1]
-    for there, seen in zip(split_by_frame(rows, frames), split_by_frame(result, frames), strict=True):
-        pairs = match_boxes(box_iou(rows[there, 2:6], result[seen, 2:6]))
-        identity[there[pairs[0]]] = numbers[seen[pairs[1]]]
-    return identity

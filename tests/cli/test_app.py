@@ -14,12 +14,13 @@ from scenegraph_track.version import __version__
 
 OPTIONS = {
     "": "--version --help",
-    "track": "--config --set --detections --out --save-video --save-graph --overwrite --offline --no-images "
+    "track": "--config --set --detections --out --save-video --save-graph --overwrite --offline --horizon --no-images "
     "--frame-rate --device --workers --print-config --quiet -q --help",
     "eval": "--help",
     "eval mot": "--results --benchmark --no-preproc --json --csv --help",
     "eval objects": "--worlds --split --sequences --frames --size --flow --depth --config --weights --workers --json "
     "--csv --picture --help",
+    "eval occlusion": "--results --json --plot --help",
     "demo": "--out --seed --help",
     "synth": "--preset --split --seed --sequences --frames --size --out --sheet --overwrite --help",
     "train": "--config --set --out --resume --dry-run --devices --print-config --help",

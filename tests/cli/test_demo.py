@@ -13,11 +13,13 @@ from scenegraph_track.cli import demo as module
 from scenegraph_track.cli.app import run
 from scenegraph_track.graph.export import read_jsonl
 
+FRAMES = 14
+
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FRAMES", 40)
-    monkeypatch.setattr(module, "SIZE", (256, 144))
+    monkeypatch.setattr(module, "FRAMES", FRAMES)
+    monkeypatch.setattr(module, "SIZE", (160, 96))
 
 
 def test_everything_is_there_and_opens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,11 +27,11 @@ def test_everything_is_there_and_opens(tmp_path: Path, capsys: pytest.CaptureFix
     assert run(["demo", "--out", str(out)]) == 0
     with av.open(str(out / "scene.mp4")) as video:
         assert video.streams.video[0].codec_context.name == "h264"
-        assert sum(1 for _ in video.decode(video=0)) == 40
-    assert len(list(read_jsonl(out / "scene.graph.jsonl"))) == 40
+        assert sum(1 for _ in video.decode(video=0)) == FRAMES
+    assert len(list(read_jsonl(out / "scene.graph.jsonl"))) == FRAMES
     assert len(nx.read_graphml(out / "frame.graphml")) > 0
     figures = json.loads((out / "figures.json").read_text())
-    assert figures["Frames"] == 40 and figures["TP"] > 0
+    assert figures["Frames"] == FRAMES and figures["TP"] > 0
     said = capsys.readouterr().out
     for path in (p for p in out.iterdir() if p.suffix != ".json" or p.name == "figures.json"):
         assert str(path) in said

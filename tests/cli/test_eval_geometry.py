@@ -107,6 +107,7 @@ def test_pose(weights: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert rows(table) == NAMES
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_any_number_of_workers(weights: str, tmp_path: Path) -> None:
     # Two processes give the figures of one, to the last digit.
     arguments = ["pose", *FAST, "--weights", weights, "--trajectories", "0"]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from scenegraph_track.cli.app import run
 from scenegraph_track.data.streams import simulate, write_mot
+from scenegraph_track.tracking.tracker import Tracker
 
 COMMAND = "import sys; from scenegraph_track.cli import main; sys.argv[0] = 'scenegraph-track'; main()"
+SHORT, LONG = "street-train-000000", "street-train-000001"
 
 
 @pytest.fixture(scope="module")
@@ -21,38 +25,72 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One short sequence, then one that takes long."""
     folder = tmp_path_factory.mktemp("data") / "split"
     write_mot(simulate("street", 0, frames=10, objects=3), folder)
-    write_mot(simulate("street", 1, frames=700, objects=8), folder)
+    write_mot(simulate("street", 1, frames=300, objects=8), folder)
     return folder
 
 
-@pytest.mark.parametrize(
-    ("how", "workers", "code"), [(signal.SIGKILL, "1", -9), (signal.SIGKILL, "2", -9), (signal.SIGINT, "1", 130)]
-)
-def test_stopped_in_the_middle(split: Path, tmp_path: Path, how: signal.Signals, workers: str, code: int) -> None:
-    arguments = ["track", str(split), "--save-graph", "--out", str(tmp_path / "out"), "--workers", workers]
-    process = subprocess.Popen([sys.executable, "-c", COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
-    first = tmp_path / "out" / "street-train-000000.run.json"
-    working = tmp_path / "out" / ".street-train-000001.unfinished"
-    deadline = time.monotonic() + 60
+def arguments(split: Path, out: Path) -> list[str]:
+    return ["track", str(split), "--save-graph", "--out", str(out)]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def whole(split: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What a run leaves that nothing stops."""
+    out = tmp_path_factory.mktemp("whole")
+    assert run(arguments(split, out)) == 0
+    return contents(out)
+
+
+def goes_on(split: Path, out: Path, whole: dict[str, bytes]) -> None:
+    """The short sequence was finished and is not made again; the long one had left nothing, and is made as ever."""
+    finished = {path: path.stat().st_mtime_ns for path in out.glob(f"{SHORT}*")}
+    assert len(finished) == 3
+    assert not list(out.glob(f"{LONG}*"))
+    assert run(arguments(split, out)) == 0
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert contents(out) == whole
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_killed_in_the_middle(split: Path, whole: dict[str, bytes], tmp_path: Path, workers: str) -> None:
+    command = [*arguments(split, tmp_path), "--workers", workers]
+    process = subprocess.Popen([sys.executable, "-c", COMMAND, *command], stderr=subprocess.DEVNULL)
+    first, working = tmp_path / f"{SHORT}.run.json", tmp_path / f".{LONG}.unfinished"
+    deadline = time.monotonic() + 300
     while not (first.exists() and working.exists()) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
-    process.send_signal(how)
-    said = process.communicate(timeout=30)[1]
-    assert process.returncode == code
-    finished = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("street-train-000000*")}
-    assert len(finished) == 3
-    assert not list((tmp_path / "out").glob("street-train-000001*"))
-    if how == signal.SIGINT:
-        assert said.splitlines()[-1].startswith("error: interrupted") and "Traceback" not in said
-        assert not working.exists()
+    process.kill()
+    assert process.wait(timeout=60) == -signal.SIGKILL
     while workers == "2" and working.exists() and time.monotonic() < deadline and _writes(working):
         time.sleep(0.05)  # a worker ends when it sees that its parent is gone
+    goes_on(split, tmp_path, whole)
 
-    assert run(arguments) == 0
-    assert {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in finished} == finished
-    assert run(["track", str(split), "--save-graph", "--out", str(tmp_path / "whole")]) == 0
-    whole, again = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("whole", "out"))
-    assert whole == again
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_interrupted_in_the_middle(
+    split: Path,
+    whole: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    step, steps = Tracker.step, count()
+
+    def interrupted(*given):
+        if next(steps) == 50:  # in the second sequence
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracker, "step", interrupted)
+        assert run(arguments(split, tmp_path)) == 130
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: interrupted")
+    assert not (tmp_path / f".{LONG}.unfinished").exists()
+    goes_on(split, tmp_path, whole)
 
 
 def _writes(folder: Path) -> bool:

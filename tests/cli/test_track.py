@@ -53,6 +53,7 @@ def test_split(split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert [line.split(":")[0] for line in said.err.splitlines()] == names
 
 
+@pytest.mark.usefixtures("quick_workers")
 @pytest.mark.parametrize("mode", [[], ["--offline"], ["--horizon", "0.5"]])
 def test_any_number_of_workers_gives_the_same_bytes(
     split: Path, broken: Path, tmp_path: Path, mode: list[str], capsys: pytest.CaptureFixture[str]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import pytest
@@ -35,6 +34,14 @@ SMALL = {
     "flow": FLOW,
     "geometry": ["data.size=32", "data.worlds=1", "data.windows=1", "data.parallax=0"],
     "graph": ["data.clips=2", "data.frames=4", "data.warm_up=4", "data.workers=0"],
+    "target": [
+        "clips.size=[64,48]",
+        "clips.frames=3",
+        "data.batch=2",
+        "data.workers=0",
+        "data.smallest=4",
+        "target_net.view=64",
+    ],
     "pose": [*LABELS, "labels.folder={folder}", "data.batch=2", "data.workers=0"],
 }
 """What makes a recipe small; a recipe that is not here is run as it is."""
@@ -80,7 +87,7 @@ def test_recipes_are_complete(name: str, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("flo", "train flo: expected one of depth, detector, flow, geometry, graph, pose"),
+        ("flo", "train flo: expected one of depth, detector, flow, geometry, graph, pose, target"),
         ("flo", "did you mean flow?"),
         ("flow --set train.stepz=3", "unknown setting train.stepz; did you mean train.steps?"),
         ("flow --config {geometry}", "expected a recipe of the stage flow, found one of geometry"),
@@ -160,34 +167,32 @@ def test_a_config_trains_in_a_folder_of_its_name(
     assert capsys.readouterr().out.startswith(f"weights: {Path('runs/mine/best.safetensors')}\n")
 
 
-KILLED = """
-import os, signal, torch
-from scenegraph_track.training.flow import FlowStage
-from scenegraph_track.cli.app import run
-import sys
+def train_until_killed(arguments: list[str]) -> None:
+    """Train in a process that is killed in its third step."""
+    torch.set_num_threads(1)
+    real = FlowStage.loss
 
-torch.set_num_threads(1)
-real = FlowStage.loss
-def loss(stage, batch, step):
-    if step == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(stage, batch, step)
-FlowStage.loss = loss
-FlowStage.validate = lambda stage: {"epe_moving": 1.5}
-run(sys.argv[1:])
-"""
+    def loss(stage: FlowStage, batch: object, step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(stage, batch, step)
+
+    FlowStage.loss = loss
+    FlowStage.validate = lambda stage: {"epe_moving": 1.5}
+    run(arguments)
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_workers: BaseContext
+) -> None:
     # Killed in the third step, behind a checkpoint of the second.
     def command(name: str) -> list[str]:
         return ["train", "flow", "--out", str(tmp_path / name), *sets(*SHORT)]
 
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, *command("killed")], env=environment, capture_output=True, check=False
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    process = quick_workers.Process(target=train_until_killed, args=(command("killed"),), daemon=True)
+    process.start()
+    process.join(300)
+    assert process.exitcode == -signal.SIGKILL
     Steps(monkeypatch)
     assert run([*command("killed"), "--resume"]) == 0
     assert run(command("whole")) == 0

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from scenegraph_track.evaluation.matched import MatchedTruth, match_truth
 from scenegraph_track.evaluation.occlusion import (
-    Episodes,
+    FRACTIONS,
+    SECONDS,
     Outcome,
+    identity_gaps,
     occlusion_episodes,
     occlusion_figures,
-    visibility_from_boxes,
 )
 from scenegraph_track.evaluation.sources import TruthSource
 
@@ -53,7 +55,7 @@ HIDDEN = [1.0] * 4 + [0.4, 0.1, 0.3] + [1.0] * 4
     ],
 )
 def test_outcome(identities: list[int | None], outcome: Outcome, recovery: float) -> None:
-    episodes = occlusion_episodes(scene(HIDDEN), found(identities), fps=10)
+    episodes = occlusion_episodes(match_truth(scene(HIDDEN), found(identities), fps=10))
     assert len(episodes) == 1
     assert episodes.outcomes[0] == outcome
     np.testing.assert_allclose(episodes.recovery[0], recovery)
@@ -65,7 +67,7 @@ def test_outcome(identities: list[int | None], outcome: Outcome, recovery: float
 def test_missing_rows_are_hidden_entirely() -> None:
     # Six frames without a row, and one at 0.4 beside them: one episode of seven frames.
     truth = scene([1.0, 1.0, 0.4, *[None] * 6, 1.0, 0.9])
-    episodes = occlusion_episodes(truth, found([3] * 11), fps=10)
+    episodes = occlusion_episodes(match_truth(truth, found([3] * 11), fps=10))
     assert episodes.seconds.tolist() == pytest.approx([0.7])
     assert episodes.fractions.tolist() == [1.0]
 
@@ -73,7 +75,7 @@ def test_missing_rows_are_hidden_entirely() -> None:
 def test_episodes_do_not_look_past_each_other() -> None:
     # Between two episodes the object is seen but not tracked: lost after the first, untracked before the second.
     truth = scene([1.0, 1.0, 0.1, 1.0, 1.0, 0.1, 1.0, 1.0])
-    episodes = occlusion_episodes(truth, found([3, 3, None, None, None, None, 3, 3]), fps=10)
+    episodes = occlusion_episodes(match_truth(truth, found([3, 3, None, None, None, None, 3, 3]), fps=10))
     assert episodes.frames.tolist() == [3, 6]
     assert episodes.outcomes.tolist() == [Outcome.LOST, Outcome.UNTRACKED]
 
@@ -82,76 +84,97 @@ def test_reach_is_in_seconds() -> None:
     # Found again five frames late: within a second at 10 frames/s, not at 2 frames/s.
     truth = scene([1.0, 1.0, 0.0] + [1.0] * 8)
     result = found([3, 3, None] + [None] * 5 + [3] * 3)
-    assert occlusion_episodes(truth, result, fps=10).outcomes.tolist() == [Outcome.KEPT]
-    assert occlusion_episodes(truth, result, fps=2).outcomes.tolist() == [Outcome.LOST]
+    assert occlusion_episodes(match_truth(truth, result, fps=10)).outcomes.tolist() == [Outcome.KEPT]
+    assert occlusion_episodes(match_truth(truth, result, fps=2)).outcomes.tolist() == [Outcome.LOST]
 
 
 def test_hidden_at_either_end_is_no_episode() -> None:
     # Nothing to keep before the first visible frame, nothing to judge after the last.
-    assert len(occlusion_episodes(scene([0.1, 1.0, 1.0, 0.2]), found([3] * 4), fps=10)) == 0
+    assert len(occlusion_episodes(match_truth(scene([0.1, 1.0, 1.0, 0.2]), found([3] * 4), fps=10))) == 0
 
 
 @pytest.mark.parametrize("visibility", [[0.1, 0.1], [1.0, 0.9]], ids=["never visible", "always visible"])
 def test_no_episodes(visibility: list[float]) -> None:
-    episodes = occlusion_episodes(scene(visibility), found([3, 3]), fps=10)
-    assert occlusion_figures(episodes) == {"episodes": 0, "untracked": 0}
+    figures = occlusion_figures([match_truth(scene(visibility), found([3, 3]), fps=10)])
+    assert (figures["episodes"], figures["untracked"], figures["gaps"], figures["false_reidentifications"]) == (0,) * 4
+    assert all(np.isnan(figures[name]) for name in ("kept", "switched", "lost", "recovery", "false_per_100_gaps"))
 
 
 def test_empty_truth() -> None:
-    assert len(occlusion_episodes(TruthSource(np.zeros((0, 9)), frames=5), found([3, 3]), fps=10)) == 0
+    matched = match_truth(TruthSource(np.zeros((0, 9)), frames=5), found([3, 3]), fps=10)
+    assert len(matched) == len(occlusion_episodes(matched)) == len(identity_gaps(matched)) == 0
 
 
-def test_figures_by_bin() -> None:
-    # Four hidden for a while; the untracked one does not count in any percentage.
-    episodes = Episodes(
-        objects=np.arange(5),
-        frames=np.ones(5, int),
-        seconds=np.array([0.4, 0.5, 3.0, 7.0, 0.1]),
-        fractions=np.array([0.6, 0.6, 0.8, 1.0, 0.6]),
-        outcomes=np.array([Outcome.KEPT, Outcome.SWITCHED, Outcome.KEPT, Outcome.LOST, Outcome.UNTRACKED]),
-        recovery=np.array([0.0, 0.1, 0.2, np.nan, np.nan]),
+def on(identities: dict[int, str], visible: dict[int, str] | None = None) -> MatchedTruth:
+    """Objects at ten frames a second; a digit a frame is the result identity on it, "." none; hidden where "h"."""
+    rows = [
+        (k, one, 0.1 if (visible or {}).get(one, "")[k - 1 : k] == "h" else 1.0, -1 if mark == "." else int(mark))
+        for one, marks in sorted(identities.items())
+        for k, mark in enumerate(marks, 1)
+    ]
+    frames, objects, share, who = (np.array(column) for column in zip(*rows, strict=True))
+    return MatchedTruth(10, frames, objects, share, who)
+
+
+@pytest.mark.parametrize(
+    ("identities", "visible", "gaps"),
+    [
+        # identity 5 comes back on its object after three frames, and on the other one
+        ({1: "55...5", 2: "......"}, None, [(3, 0.3, 1, 1)]),
+        ({1: "55....", 2: ".....5"}, None, [(3, 0.3, 1, 2)]),
+        # it goes over to another object without a gap: a switch, no re-identification
+        ({1: "55....", 2: "..5555"}, None, []),
+        # a predicted box on the hidden object does not end the gap
+        ({1: "555555"}, {1: "..hhh."}, [(3, 0.3, 1, 1)]),
+        ({1: "5555..", 2: "....55"}, {1: "..hh.."}, [(3, 0.2, 1, 2)]),
+        # from one to the other and back: two gaps, both false
+        ({1: "5...5", 2: "..5.."}, None, [(2, 0.1, 1, 2), (4, 0.1, 2, 1)]),
+        # two identities that change places while they are gone
+        ({1: "55..66", 2: "66..55"}, None, [(3, 0.2, 1, 2), (3, 0.2, 2, 1)]),
+        # nothing before, nothing after
+        ({1: "..55.."}, None, []),
+    ],
+)
+def test_gaps(identities: dict[int, str], visible: dict[int, str] | None, gaps: list[tuple]) -> None:
+    there = identity_gaps(on(identities, visible))
+    rows = zip(there.frames.tolist(), there.seconds.tolist(), there.before.tolist(), there.after.tolist(), strict=True)
+    assert list(rows) == gaps
+    assert there.false.tolist() == [before != after for _, _, before, after in gaps]
+
+
+def test_figures_by_duration() -> None:
+    # Object 1 is kept over 0.4 s and comes back after 1.2 s under another name; object 2 is lost after 0.5 s, and its
+    # identity comes back on object 1, which is false; object 3 was not tracked before it was hidden.
+    matched = on(
+        {
+            1: "55" + "." * 4 + "55" + "." * 12 + "66",
+            2: "66" + "." * 5 + "." * 15,
+            3: "." * 22,
+        },
+        {1: "..hhhh..hhhhhhhhhhhh..", 2: "..hhhhh", 3: "..hhhhh"},
     )
-    figures = occlusion_figures(Episodes.join([episodes, episodes]))
-    assert (figures["episodes"], figures["untracked"]) == (10, 2)
-    assert (figures["kept"], figures["switched"], figures["lost"]) == (50, 25, 25)
-    assert figures["recovery"] == pytest.approx(0.1)
-    assert (figures["0-0.5s/kept"], figures["0.5-1s/kept"], figures["2-5s/kept"], figures["from 5s/kept"]) == (
-        100,
-        0,
-        100,
-        0,
-    )
-    assert "1-2s/kept" not in figures
-    assert (figures["0.5-0.7 hidden/episodes"], figures["0.5-0.7 hidden/kept"]) == (4, 50)
-    assert figures["from 1 hidden/kept"] == 0
+    figures = occlusion_figures([matched, matched])
+    assert (figures["episodes"], figures["untracked"]) == (8, 2)
+    assert (figures["kept"], figures["switched"], figures["lost"]) == pytest.approx((100 / 3,) * 3)
+    assert figures["recovery"] == 0
+    assert (figures["gaps"], figures["false_reidentifications"], figures["false_per_100_gaps"]) == (4, 2, 50)
+    seconds = figures["seconds"]
+    assert list(seconds) == list(SECONDS)
+    assert [row["episodes"] for row in seconds.values()] == [2, 4, 2, 0, 0]
+    assert [row["untracked"] for row in seconds.values()] == [0, 2, 0, 0, 0]
+    assert (seconds["0-0.5 s"]["kept"], seconds["0.5-1 s"]["lost"], seconds["1-2 s"]["switched"]) == (100, 100, 100)
+    assert (seconds["0-0.5 s"]["false_per_100_gaps"], seconds["1-2 s"]["false_per_100_gaps"]) == (0, 100)
+    assert np.isnan(seconds["2-5 s"]["kept"]) and np.isnan(seconds["2-5 s"]["false_per_100_gaps"])
 
 
-def test_visibility_from_boxes() -> None:
-    # Frame 1: box 2 stands lowest and covers the left half of box 1; box 3 ends above both and is covered by box 2
-    # (8 x 14) and box 1 (16 x 4, half of it covered already): 144 of 256 pixels.  Frame 2: nothing in front.
-    rows = np.array(
-        [
-            [2, 1, 0, 0, 16, 16],
-            [1, 1, 0, 0, 16, 16],
-            [1, 2, 0, -10, 8, 40],
-            [1, 3, 0, -12, 16, 16],
-            [1, 4, 100, 0, 16, 60],
-        ],
-        float,
-    )
-    assert visibility_from_boxes(rows, 2).tolist() == [1.0, 0.5, 1.0, 112 / 256, 1.0]
-    rows[3, 3:6] = [-30, 16, 70]  # now in front of both, over all of them
-    assert visibility_from_boxes(rows, 2).tolist() == [1.0, 0.0, 0.0, 1.0, 1.0]
-
-
-def test_visibility_without_a_column() -> None:
-    # The layout of 2015: a walker passes behind one who stands nearer and is covered for some frames.
-    frames = np.arange(1, 22)
-    walker = np.c_[frames, np.full(21, 1), 10.0 * frames, np.zeros(21), np.full(21, 20), np.full(21, 40)]
-    nearer = np.c_[frames, np.full(21, 2), np.full(21, 100.0), np.zeros(21), np.full(21, 40), np.full(21, 50)]
-    truth = TruthSource(np.r_[walker, nearer], frames=21)
-    episodes = occlusion_episodes(truth, np.r_[walker, nearer], fps=10)
-    # left edges 90 and 130 are covered to a half and count as visible, 100, 110 and 120 are hidden
-    assert (episodes.objects.tolist(), episodes.frames.tolist()) == ([1], [10])
-    assert episodes.seconds.tolist() == pytest.approx([0.3])
-    assert episodes.outcomes.tolist() == [Outcome.KEPT]
+@pytest.mark.parametrize(
+    ("least", "part"),
+    [(0.88, "0-25 %"), (0.7, "25-50 %"), (0.4, "50-75 %"), (0.25, "75-100 %"), (0.01, "75-100 %"), (0.0, "entirely")],
+)
+def test_figures_by_hidden_part(least: float, part: str) -> None:
+    # How much is hidden at most decides; above a half the episode is one of those by duration too.
+    figures = occlusion_figures([match_truth(scene([1.0, 0.95, least, 1.0]), found([3, 3, None, 4]), fps=10)])
+    assert list(figures["hidden"]) == list(FRACTIONS)
+    assert {name for name, row in figures["hidden"].items() if row["episodes"]} == {part}
+    assert figures["hidden"][part]["switched"] == 100
+    assert figures["episodes"] == (least < 0.5)
