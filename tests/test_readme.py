@@ -1,16 +1,21 @@
 """The commands of the README run as they stand there, one after the other in one folder.
 
 A ```bash block is for every reader and is run; what needs a reader's own files stands in a ```console block.  Commands
-that install or test the package are left out.
+that install or test the package are left out.  All run in this process: starting Python anew for each takes longer than
+what they do.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
+import shlex
+from importlib.metadata import entry_points
 from pathlib import Path
+
+import pytest
+
+from scenegraph_track.cli import demo, main
+from scenegraph_track.cli.app import run
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 LEFT_OUT = re.compile(r"(pip3?|uv|python -m pip|pre-commit|git|pytest|cd|source|\.)(\s|$)")
@@ -35,18 +40,27 @@ def test_commands_are_found() -> None:
     assert commands(text) == ["scenegraph-track demo", "track a    --out b"]
 
 
-def test_commands_run(tmp_path: Path) -> None:
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    for command in commands(README.read_text(encoding="utf-8")):
-        done = subprocess.run(
-            ["bash", "-ec", command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+def test_the_program_is_installed() -> None:
+    (program,) = entry_points(group="console_scripts", name="scenegraph-track")
+    assert program.load() is main
 
 
-def test_python_runs(tmp_path: Path) -> None:
+def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The demo is a short one of small frames.
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "FRAMES", 16)
+    monkeypatch.setattr(demo, "SIZE", (256, 144))
+    found = [part for command in commands(README.read_text(encoding="utf-8")) for part in command.split(" && ")]
+    assert found
+    for command in found:
+        program, *arguments = shlex.split(command)
+        assert program == "scenegraph-track", f"{command}: expected a command of this program"
+        assert run(arguments) == 0, command
+
+
+def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert blocks
     for block in blocks:
-        done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{block}\n{done.stderr}"
+        exec(compile(block, README.name, "exec"), {"__name__": "readme"})

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scenegraph_track.graph.features import CONTEXT, DETECTION, EDGE_CONTEXT, EDGE_CUES, TRACK, FrameFeatures
-from scenegraph_track.graph.message_passing import CueMixture, DirectedLayer, cue_weights, rivals
+from scenegraph_track.graph.message_passing import CueMixture, DirectedLayer, cue_weights, joined_ends, rivals
 
 SHARPNESS = 12.0
 """Logits per unit of similarity before training: 0.1 more similar than the rival means 3 to 1."""
@@ -125,7 +125,7 @@ class GraphTracker(nn.Module):
             available: (E, 5) bool.
             edge_index: (2, E), tracks over detections.
         """
-        row, column = edge_index[0], edge_index[1]
+        row, column, ends = edge_index[0], edge_index[1], joined_ends(edge_index, tracks.shape[0])
         if not self.recurrent:
             memory = torch.zeros_like(memory)
         t = self.track_in(torch.cat([tracks, memory], 1)).relu()
@@ -144,9 +144,9 @@ class GraphTracker(nn.Module):
         said: list[tuple[Tensor, ...]] = []
         for k, layer in enumerate(self.layers):
             if self.competition:
-                shares = rivals(sharpness * (base + correction), edge_index, sharpness * none, sharpness * new)
-            initial = torch.bmm(weights[:, None], embedded)[:, 0]
-            e, t, d = layer(e, initial, shares, t, d, edge_index)
+                shares = rivals(sharpness * (base + correction), ends, sharpness * none, sharpness * new)
+            initial = (weights[:, :, None] * embedded).sum(1)
+            e, t, d = layer(e, initial, shares, t, d, ends)
             head = self.edge_heads[k](e)
             raw, sure = head[:, 0], head[:, 1]
             confidence = sure.sigmoid()

@@ -45,21 +45,30 @@ def total(values: Tensor, index: Tensor, count: int) -> Tensor:
     return values.new_zeros(count, *values.shape[1:]).index_add_(0, index, values)
 
 
-def rivals(logits: Tensor, edge_index: Tensor, none: Tensor, new: Tensor) -> Tensor:
+def joined_ends(edge_index: Tensor, tracks: int) -> Tensor:
+    """Both ends of each edge, first of all the tracks and then the detections: (2 E,) rows of tracks over detections.
+
+    All sums over edges are made of both sides at once, which takes half the time.
+
+    Args:
+        edge_index: (2, E).
+        tracks: Their number.
+    """
+    return torch.cat([edge_index[0], edge_index[1] + tracks])
+
+
+def rivals(logits: Tensor, ends: Tensor, none: Tensor, new: Tensor) -> Tensor:
     """How an edge stands among its competitors: its share of its track's options and of its detection's, (E, 2).
 
     Args:
         logits: (E,) of the edges.
-        edge_index: (2, E).
+        ends: (2 E,) of `joined_ends`.
         none: (N,) logits of tracks that are not seen.
         new: (M,) logits of detections that are no track's.
     """
-    row, column = edge_index[0], edge_index[1]
     weight = logits.clamp(-LIMIT, LIMIT).exp()
-    rows = total(weight, row, none.shape[0]) + none.clamp(-LIMIT, LIMIT).exp()
-    columns = total(weight, column, new.shape[0]) + new.clamp(-LIMIT, LIMIT).exp()
-    alone = torch.stack([rows.index_select(0, row), columns.index_select(0, column)], dim=1)
-    return weight[:, None] / alone
+    options = torch.cat([none, new]).clamp(-LIMIT, LIMIT).exp().index_add(0, ends, weight.repeat(2))
+    return weight[:, None] / options.index_select(0, ends).view(2, -1).T
 
 
 class DirectedLayer(nn.Module):
@@ -92,22 +101,25 @@ class DirectedLayer(nn.Module):
         self.edge_norm, self.track_norm, self.detection_norm = (nn.LayerNorm(width) for _ in range(3))
 
     def forward(
-        self, edges: Tensor, initial: Tensor, shares: Tensor, tracks: Tensor, detections: Tensor, edge_index: Tensor
+        self, edges: Tensor, initial: Tensor, shares: Tensor, tracks: Tensor, detections: Tensor, ends: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """New states of edges (E, width), tracks (N, width) and detections (M, width)."""
-        row, column = edge_index[0], edge_index[1]
-        z = self.edge_in(torch.cat([edges, initial, shares], 1))
-        z = z + self.track_in(tracks).index_select(0, row) + self.detection_in(detections).index_select(0, column)
+        """New states of edges (E, width), tracks (N, width) and detections (M, width); ends of `joined_ends`."""
+        n, m = tracks.shape[0], detections.shape[0]
+        nodes = torch.cat([self.track_in(tracks), self.detection_in(detections)])
+        track, detection = nodes.index_select(0, ends).view(2, -1, self.width)
+        z = self.edge_in(torch.cat([edges, initial, shares], 1)) + track + detection
         change, future, past = self.out(z.relu()).split(self.width, dim=1)
         edges = self.edge_norm(edges + change)
-        tracks = self.track_norm(tracks + self.track_out(_gathered(tracks, future, row)).relu())
-        detections = self.detection_norm(detections + self.detection_out(_gathered(detections, past, column)).relu())
+        heard = _heard(torch.cat([future, past]), ends, n + m)
+        tracks = self.track_norm(tracks + self.track_out(torch.cat([tracks, heard[:n]], 1)).relu())
+        told = torch.cat([detections, heard[n:]], 1)
+        detections = self.detection_norm(detections + self.detection_out(told).relu())
         return edges, tracks, detections
 
 
-def _gathered(nodes: Tensor, messages: Tensor, index: Tensor) -> Tensor:
-    """States of the nodes beside the sum and the maximum of their messages."""
-    largest = torch.zeros_like(nodes).scatter_reduce(
-        0, index[:, None].expand_as(messages), messages, "amax", include_self=False
-    )
-    return torch.cat([nodes, total(messages, index, nodes.shape[0]), largest], 1)
+def _heard(messages: Tensor, ends: Tensor, count: int) -> Tensor:
+    """The sum and the maximum of the messages to each node, (count, 2 width), zeros where none came."""
+    nothing = messages.new_zeros(count, messages.shape[1])
+    index = ends[:, None].expand_as(messages)
+    largest = nothing.scatter_reduce(0, index, messages, "amax", include_self=False)
+    return torch.cat([nothing.index_add(0, ends, messages), largest], 1)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from scenegraph_track.data.worlds import PRESETS, render, sample_scene
+from scenegraph_track.errors import UserError
 from scenegraph_track.target.views import cut_array, jittered, to_view, view_of_box
 from scenegraph_track.training.batches import Item
 from scenegraph_track.training.chunks import Chunks
@@ -174,7 +175,7 @@ def _drawn(
             int(rng.choice(hidden if len(hidden) and rng.random() < data.absent else beyond)) for _ in range(data.tests)
         ]
         return row, target, [int(first), int(last)], tests
-    raise ValueError("target clips: expected some object that can be seen, found none")
+    raise UserError("target clips: expected objects that can be seen, found none; lower data.visible or data.smallest")
 
 
 def _colours(rng: np.random.Generator, strength: float) -> tuple[NDArray, NDArray]:

@@ -20,6 +20,7 @@ from scenegraph_track.tracking.learned import Correction
 from scenegraph_track.tracking.reference import associate, matched, start_state
 from scenegraph_track.tracking.situation import prepare
 from scenegraph_track.tracking.tracker import Tracker
+from scenegraph_track.training.graph import judged
 
 SETTINGS = load_config().tracker
 
@@ -144,6 +145,14 @@ def test_strength_is_a_factor_of_the_correction() -> None:
     np.testing.assert_array_equal(half.change, whole.change / 2)
     np.testing.assert_array_equal(half.probability, whole.probability)
     assert learned_cost(load_config("reference", ["tracker.graph.strength=0.5"]).tracker.graph) is None
+
+
+def test_the_weights_that_ship_improve_on_the_reference_tracker_where_motion_is_irregular() -> None:
+    cost = learned_cost(load_config("boxes").tracker.graph)
+    assert cost is not None and cost.strength == 0.25
+    streams = [simulate("sports", seed, "test", 100) for seed in range(2)]
+    gains = [judged(stream, cost)["AssA"] - judged(stream, None)["AssA"] for stream in streams]
+    assert np.mean(gains) > 0
 
 
 def test_weights_are_named_in_the_settings(tmp_path: Path) -> None:

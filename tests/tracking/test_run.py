@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import json
 import logging
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path

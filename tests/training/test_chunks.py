@@ -86,6 +86,7 @@ def test_a_try_leaves_no_files(tmp_path: Path) -> None:
     assert len(items) == 2 and not (tmp_path / "none").exists()
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_processes_make_the_same_items(tmp_path: Path) -> None:
     settings = LabelSettings(folder=str(tmp_path), scenes=1, workers=1)
     make_chunks(settings, row, "x")

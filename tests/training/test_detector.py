@@ -87,9 +87,9 @@ def test_drawing_keeps_image_motion_and_labels_together() -> None:
 def test_the_loss_falls_and_the_slots_find_the_objects() -> None:
     data = DetectorData(crop=64, zoom=1.0, colour=0, noise=0, motion_noise=0, still=0.5, parallax=0)
     one, shown = stage(), batch(data)
-    optimiser = torch.optim.Adam(one.net.parameters(), 4e-3)
+    optimiser = torch.optim.Adam(one.net.parameters(), 6e-3)
     first = one.loss(shown, 0)[0].item()
-    for step in range(150):
+    for step in range(80):
         loss, _ = one.loss(shown, step)
         optimiser.zero_grad()
         loss.backward()

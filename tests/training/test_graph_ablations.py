@@ -63,6 +63,7 @@ def test_every_part_is_switched_off_alone(tmp_path: Path) -> None:
     assert all(np.array_equal(whole, change) for change in unknown)  # the stream tells neither
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_the_table_does_not_depend_on_the_number_of_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

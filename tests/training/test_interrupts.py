@@ -12,6 +12,7 @@ import pytest
 from scenegraph_track.training.interrupts import stop_signals
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_the_first_signal_is_a_wish_and_the_second_interrupts() -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with stop_signals() as stop:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 import signal
-import subprocess
-import sys
+import socket
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -19,17 +20,22 @@ from scenegraph_track.training.loop import TrainingFailed
 from scenegraph_track.training.monitor import read_log
 from scenegraph_track.training.run import run_training
 from scenegraph_track.training.settings import load_recipe
+from scenegraph_track.training.stage import STAGES
 
-PROGRAM = Path(__file__).parent / "tiny_stage.py"
+
+def train_tiny(recipe: Path, out: Path, environment: dict[str, str]) -> None:
+    """What a process of its own does."""
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    STAGES["tiny"] = "tiny_stage:TinyStage"
+    run_training(recipe, out=out)
 
 
-def start(*arguments: str | Path, torchrun: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the tiny program in a process of its own, or in several by torchrun."""
-    runner = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={torchrun}"] if torchrun else []
-    root = Path(__file__).parents[2]
-    known = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""} | environment
-    command = [sys.executable, *runner, str(PROGRAM), *map(str, arguments)]
-    return subprocess.run(command, env=known, capture_output=True, text=True, check=False, timeout=120)
+def start(context: BaseContext, recipe: Path, out: Path, **environment: str) -> BaseProcess:
+    given = recipe, out, environment | {"CUDA_VISIBLE_DEVICES": ""}
+    process = context.Process(target=train_tiny, args=given, daemon=True)
+    process.start()
+    return process
 
 
 def weights(out: Path, step: int) -> dict[str, torch.Tensor]:
@@ -40,10 +46,11 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(tiny: Path, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_to_the_same_bits(tiny: Path, tmp_path: Path, quick_workers: BaseContext) -> None:
     # killed in the tenth step, two steps behind a checkpoint; averaged weights, dropout, moments and log are the same
-    killed = start(tiny, tmp_path / "killed", TINY_STAGE_KILL_AT="19")
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    killed = start(quick_workers, tiny, tmp_path / "killed", TINY_STAGE_KILL_AT="19")
+    killed.join(300)
+    assert killed.exitcode == -signal.SIGKILL
     assert sorted(p.name for p in (tmp_path / "killed" / "checkpoints").iterdir()) == ["step-00000004", "step-00000008"]
     run_training(tiny, out=tmp_path / "killed", resume=True)
     run_training(tiny, out=tmp_path / "whole")
@@ -65,11 +72,18 @@ def test_the_same_seed_gives_the_same_bits_and_another_one_others(tiny: Path, tm
     assert not same(weights(tmp_path / "a", 12), weights(tmp_path / "c", 12))
 
 
-def test_two_processes_agree_with_one(tiny: Path, tmp_path: Path) -> None:
+def test_two_processes_agree_with_one(tiny: Path, tmp_path: Path, quick_workers: BaseContext) -> None:
     # the batch of 8 is shared, gradients are averaged over processes and over two accumulated batches
     tiny.write_text(tiny.read_text().replace("dropout: 0.2", "dropout: 0.0"))
-    two = start(tiny, tmp_path / "two", torchrun=2)
-    assert two.returncode == 0, two.stderr
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    # what torchrun tells the processes that it starts
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    group |= {"GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "two"}
+    ranks = [start(quick_workers, tiny, tmp_path / "two", RANK=k, LOCAL_RANK=k, **group) for k in "01"]
+    for process in ranks:
+        process.join(300)
+    assert [process.exitcode for process in ranks] == [0, 0]
     run_training(tiny, out=tmp_path / "one")
     one = weights(tmp_path / "one", 12)
     for name, found in weights(tmp_path / "two", 12).items():

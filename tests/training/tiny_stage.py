@@ -1,10 +1,9 @@
-"""The smallest stage there is, and a program that trains it: ``python tiny_stage.py RECIPE OUT [resume]``."""
+"""The smallest stage there is."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -13,8 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from scenegraph_track.training.run import run_training
-from scenegraph_track.training.stage import STAGES, Stage
+from scenegraph_track.training.stage import Stage
 
 KILL_AT, INTERRUPT_AT = "TINY_STAGE_KILL_AT", "TINY_STAGE_INTERRUPT_AT"
 """Environment variables with the number of a batch."""
@@ -88,9 +86,3 @@ class TinyStage(Stage):
     def collapse(self, metrics: dict[str, float]) -> str | None:
         limit = self.settings.collapse_below
         return "the error is too small to be true" if limit and metrics.get("error", limit) < limit else None
-
-
-if __name__ == "__main__":
-    STAGES["tiny"] = "tiny_stage:TinyStage"
-    torch.set_num_threads(1)
-    sys.stdout.write(f"{run_training(sys.argv[1], out=sys.argv[2], resume='resume' in sys.argv)}\n")
