@@ -124,7 +124,7 @@ class EvolvingSceneGraph(nn.Module):
         """
         said = torch.zeros_like(nodes)
         if edge_index is not None and adjacency is not None:
-            said = total(adjacency[:, None] * self.neighbour(nodes)[edge_index[0]], edge_index[1], len(nodes))
+            said = total(adjacency[:, None] * self.neighbour(nodes)[edge_index[0]], edge_index[1], nodes.shape[0])
         seen = matched >= 0
         moved = _next_boxes(state, self.drift(state.hidden), seconds)
         found = _matched(torch.cat([nodes, said], 1), matched)
@@ -132,7 +132,7 @@ class EvolvingSceneGraph(nn.Module):
         hidden = self.cell(torch.cat([found, seen.to(nodes)[:, None], time[:, None]], 1), state.hidden)
         there = _matched(boxes, matched)
         turned = state.velocity + 0.3 * (there - moved.boxes) / (state.away + seconds).clamp(min=1e-3)[:, None]
-        looks = boxes.new_zeros(len(boxes), self.appearance_dim) if appearance is None else _unit(appearance)
+        looks = boxes.new_zeros(boxes.shape[0], self.appearance_dim) if appearance is None else _unit(appearance)
         alike = state.appearance
         if appearance is not None:
             alike = _unit((1 - _BLEND) * alike + _BLEND * _matched(looks, matched))
@@ -157,14 +157,14 @@ class EvolvingSceneGraph(nn.Module):
         looks: Tensor,
         matched: Tensor,
     ) -> EvolvingState:
-        free = torch.ones(len(boxes) + 1, dtype=torch.bool, device=boxes.device)
+        free = torch.ones(boxes.shape[0] + 1, dtype=torch.bool, device=boxes.device)
         free[matched] = False
-        rows = free[: len(boxes)].nonzero()[:, 0]
-        count = len(rows)
+        rows = free[:-1].nonzero()[:, 0]
+        count = rows.shape[0]
         flags = nodes.new_tensor([1.0, 0.0]).expand(count, 2)
         first = self.cell(torch.cat([nodes[rows], said[rows], flags], 1), nodes.new_zeros(count, self.node_dim))
         born = {
-            "ids": torch.arange(old.next_id, old.next_id + count, device=boxes.device),
+            "ids": old.next_id + torch.arange(count, device=boxes.device),
             "hidden": first,
             "boxes": boxes[rows],
             "velocity": torch.zeros_like(boxes[rows]),
@@ -195,19 +195,16 @@ def _next_boxes(state: EvolvingState, drift: Tensor, seconds: float) -> Evolving
 
 def _explained(state: EvolvingState, size: tuple[int, int]) -> EvolvingState:
     """What hides each unseen track, and whether it is hidden or has left."""
-    if len(state) == 0:
-        return state
     boxes, seen = state.boxes.detach(), state.away == 0
     area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3).prod(1)
     rows = (~seen).nonzero()[:, 0]
-    hidden_by, part = torch.full_like(state.ids, -1), torch.zeros_like(state.hidden_part)
-    if len(rows):
-        a, b = boxes[rows, None], boxes[None]
-        shared = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(2)
-        front = seen[None] & (b[..., 3] > a[..., 3])
-        covered, by = torch.where(front, shared / area[rows, None], shared.new_zeros(())).max(1)
-        hidden_by[rows] = torch.where(covered > 0, by, -1)
-        part[rows] = covered
+    a, b = boxes[rows, None], boxes[None]
+    shared = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(2)
+    front = seen[None] & (b[..., 3] > a[..., 3])
+    covered = torch.where(front, shared / area[rows, None], shared.new_zeros(()))
+    covered, by = torch.cat([covered, covered.new_zeros(rows.shape[0], 1)], 1).max(1)  # the last column is nothing
+    hidden_by = torch.full_like(state.ids, -1).index_copy(0, rows, torch.where(covered > 0, by, -1))
+    part = torch.zeros_like(state.hidden_part).index_copy(0, rows, covered)
     inside = torch.minimum(boxes, boxes.new_tensor([*size, *size])).clamp(min=0)
     within = (inside[:, 2:] - inside[:, :2]).clamp(min=0).prod(1) / area
     gone = ~seen & ((within < 0.25) | ((state.away > HIDDEN_SECONDS) & (part < 0.25)))

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from torch.export import Dim, export
 
 from scenegraph_track.errors import UserError
-from scenegraph_track.graph import GraphTracker, SceneGraphConstructor, sparse_sinkhorn, spatial_edges
+from scenegraph_track.graph import (
+    EvolvingSceneGraph,
+    EvolvingState,
+    GraphTracker,
+    SceneGraphConstructor,
+    sparse_sinkhorn,
+    spatial_edges,
+)
 from scenegraph_track.graph.features import CONTEXT, DETECTION, EDGE_WIDTH, TRACK
 from scenegraph_track.graph.portable import export_onnx, to_onnx
 
@@ -141,6 +148,50 @@ def test_the_constructor_is_exported_for_any_number_of_objects(keep: int | None)
     program = export(net, (), objects(6), dynamic_shapes=dynamic(objects(6), **OF_OBJECTS)).module()
     for count in (6, 9, 2, 1, 0, 40):
         same(program(**objects(count)), net(**objects(count)))
+
+
+class Evolved(nn.Module):
+    """`EvolvingSceneGraph` from and to a dictionary, at ten frames a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = told(EvolvingSceneGraph, 8, appearance_dim=4)
+
+    def forward(self, state, nodes, boxes, matched, appearance, edge_index, adjacency):
+        before = EvolvingState(**state)
+        return vars(self.net(before, nodes, boxes, matched, 0.1, (640, 480), appearance, edge_index, adjacency))
+
+
+def scene(net: EvolvingSceneGraph, n: int, m: int, e: int) -> dict[str, object]:
+    """Arguments of `Evolved`: n tracks, of which the first was seen in the last frame, and half go on."""
+    boxes, seen = objects(n)["boxes"], torch.full((n,), -1)
+    seen[:1] = 0
+    state = net.start()
+    for found, matched in ((boxes, seen[:0]), (boxes[:1], seen)):
+        count = len(found)
+        state = net(state, torch.randn(count, 8), found, matched, 0.1, (640, 480), torch.randn(count, 4))
+    return {
+        "state": vars(state),
+        "nodes": torch.randn(m, 8),
+        "boxes": objects(m)["boxes"],
+        "matched": torch.where(torch.arange(n) < min(n, m) / 2, torch.arange(n), -1),
+        "appearance": torch.randn(m, 4),
+        "edge_index": torch.randint(max(m, 1), (2, e)),
+        "adjacency": torch.rand(e),
+    }
+
+
+def test_the_evolving_graph_is_exported_for_any_number_of_tracks() -> None:
+    net = Evolved()
+    example = scene(net.net, 5, 6, 9)
+    n, m, e = (Dim(name, min=0) for name in ("tracks", "detections", "pairs"))
+    shapes = {name: {0: m} for name in example} | {"matched": {0: n}, "edge_index": {1: e}, "adjacency": {0: e}}
+    shapes["state"] = {name: {0: n} for name in example["state"]} | {"next_id": Dim.DYNAMIC}
+    program = export(net, (), example, dynamic_shapes=shapes).module()
+    for size in ((5, 6, 9), (30, 20, 60), (7, 3, 4), (4, 0, 0), (1, 0, 0), (0, 3, 2), (0, 0, 0)):
+        inputs = scene(net.net, *size)
+        for found, expected in zip(program(**inputs).values(), net(**inputs).values(), strict=True):
+            torch.testing.assert_close(found, expected)
 
 
 @pytest.fixture(scope="module")
