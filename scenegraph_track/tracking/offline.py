@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -39,17 +40,22 @@ class Names:
         order = np.lexsort((frames, online))
         return cls(online[order], frames[order], final[order])
 
-    def at(self, frame: int, online: np.ndarray) -> np.ndarray:
-        """Final identities in a frame: those of the last detection up to it, else of the first one after it."""
+    def at(self, frame: int | np.ndarray, online: np.ndarray) -> np.ndarray:
+        """Final identities (K,) of online ones in a frame (or in K): those of the last detection up to it, else of the
+        first one after it."""
         if len(self.online) == 0:
             return online
+        base, keys = self._keys
+        row = np.searchsorted(keys, online * base + np.minimum(frame, base - 1), side="right") - 1
         begin, end = np.searchsorted(self.online, online), np.searchsorted(self.online, online, side="right")
-        row = [
-            max(a, a + np.searchsorted(self.frames[a:b], frame, side="right") - 1)
-            for a, b in zip(begin, end, strict=True)
-        ]
-        place = np.minimum(np.array(row, dtype=np.int64), len(self.final) - 1)
+        place = np.minimum(np.maximum(row, begin), len(self.final) - 1)
         return np.where(begin < end, self.final[place], online)
+
+    @cached_property
+    def _keys(self) -> tuple[int, np.ndarray]:
+        """A number larger than any frame, and one number a row, sorted."""
+        base = int(self.frames.max()) + 2
+        return base, self.online * base + self.frames
 
 
 def refine(
@@ -118,12 +124,7 @@ def _open_names(seen: Tracks, decided: np.ndarray) -> np.ndarray:
     """(M,) identities before linking: those decided, and where open (-1) what the same online track had before."""
     known = decided >= 0
     names = Names.of(seen[torch.from_numpy(known)], decided[known])
-    ids, frames = seen.ids.numpy().copy(), seen.frames.numpy()
-    ids[known] = decided[known]
-    for frame in np.unique(frames[~known]):
-        rows = np.flatnonzero(~known & (frames == frame))
-        ids[rows] = names.at(frame, ids[rows])
-    return ids
+    return np.where(known, decided, names.at(seen.frames.numpy(), seen.ids.numpy()))
 
 
 def _with_ids(tracks: Tracks, ids: np.ndarray) -> Tracks:
@@ -133,10 +134,8 @@ def _with_ids(tracks: Tracks, ids: np.ndarray) -> Tracks:
 
 def _with_predicted(tracks: Tracks, predicted: Tracks, names: Names) -> Tracks:
     """The tracks and predicted boxes of identities that have no box in their frame."""
-    frames, ids = predicted.frames.numpy(), predicted.ids.numpy().copy()
-    for frame in np.unique(frames):
-        rows = np.flatnonzero(frames == frame)
-        ids[rows] = names.at(frame, ids[rows])
+    frames = predicted.frames.numpy()
+    ids = names.at(frames, predicted.ids.numpy())
     key = frames * (ids.max(initial=0) + 1) + ids
     taken = tracks.frames.numpy() * (ids.max(initial=0) + 1) + tracks.ids.numpy()
     first = np.zeros(len(key), dtype=bool)
