@@ -52,8 +52,9 @@ def likeness(tracks: TrackTable, embeddings: np.ndarray | None, track: np.ndarra
 def recalled(left: LeftTable, tracks: TrackTable, rows: np.ndarray, timestamp: float, life: LifeSettings) -> np.ndarray:
     """Which identity that has left each of some tracks is: its row in ``left``, -1 for a new one; one to one.
 
-    Two are the same that are more alike than `LifeSettings.likeness` and than live objects are to each other (mean and
-    two standard deviations of their cosines), of the same class, and no farther apart than can be moved in the time.
+    Two are the same that are more alike than `LifeSettings.likeness` and than different identities are to each other
+    (mean and two standard deviations of the cosines of all that are known, live or not), of the same class, and no
+    farther apart than can be moved in the time.
 
     Args:
         left: The identities that have left.
@@ -65,11 +66,11 @@ def recalled(left: LeftTable, tracks: TrackTable, rows: np.ndarray, timestamp: f
     found = np.full(len(rows), -1)
     if len(left) == 0 or len(rows) == 0 or left.appearance.shape[1] != tracks.appearance.shape[1]:
         return found
-    looks, live = tracks.appearance[rows], tracks.appearance[tracks.ids > 0]
-    live = live[live.any(1)]
+    looks, known = tracks.appearance[rows], tracks.appearance[tracks.ids > 0]
+    known = np.concatenate([known[known.any(1)], left.appearance])  # all of different identities
     least = life.likeness
-    if len(live) >= 3:
-        others = (live @ live.T)[np.triu_indices(len(live), 1)]
+    if len(known) >= 2:
+        others = (known @ known.T)[np.triu_indices(len(known), 1)]
         least = max(least, others.mean() + 2 * others.std())
     cosine = looks @ left.appearance.T
     boxes = tracks.last_box[rows]

@@ -67,12 +67,21 @@ def test_objects_that_all_look_alike_are_not_known_again() -> None:
     assert last[4] == 5
 
 
+def test_two_are_enough_to_tell_how_alike_different_objects_are() -> None:
+    alike = np.ones(6) + 0.3 * LOOKS
+    state, _ = after(start_state(), np.arange(10) / 10, {0: 100, 1: 400}, alike)
+    state, _ = after(state, 1 + np.arange(50) / 10, {1: 400}, alike)
+    _, last = after(state, 6 + np.arange(5) / 10, {4: 150, 1: 400}, alike)
+    assert last[4] == 3
+
+
 @pytest.mark.parametrize(("change", "why"), [({"seen": np.array([5.95])}, "too far"), ({"classes": np.array([7])}, "")])
 def test_only_what_is_near_enough_and_of_the_same_class_is_asked(change: dict[str, np.ndarray], why: str) -> None:
     state, first = after(start_state(), np.arange(10) / 10, {0: 100, 1: 1200})
     state, _ = after(state, 1 + np.arange(50) / 10, {1: 1200})
     live, _ = after(state, 6 + np.arange(2) / 10, {0: 500, 1: 1200})
     rows = np.flatnonzero(live.tracks.ids == 1)
+    live = replace(live, tracks=replace(live.tracks, ids=np.where(live.tracks.ids == 1, 0, live.tracks.ids)))
     assert first[0] == 1 and recalled(state.left, live.tracks, rows, 6.1, SETTINGS.life).tolist() == [0]
     assert recalled(replace(state.left, **change), live.tracks, rows, 6.1, SETTINGS.life).tolist() == [-1]
 
