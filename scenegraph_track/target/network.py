@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from detectors.backbones import Backbone, TimmBackbone
 from scenegraph_track.target.backbone import ResidualBackbone
 from scenegraph_track.target.heads import BoxTower, CellNorm, Response, classify
+from scenegraph_track.target.labels import gaussian_maps, ltrb_maps
 from scenegraph_track.target.predictor import Filters, MemoryTokens, TargetModelPredictor
 
 _RARE = -2.2
@@ -84,6 +85,18 @@ class TargetNetwork(nn.Module):
         if boxes_from_given:
             found = replace(found, box=self.predictor(memory, current, memory.given).box)
         return found
+
+    def tokens(self, features: Tensor, boxes: Tensor, valid: Tensor) -> MemoryTokens:
+        """Memories of N targets, n views of each with boxes that count as given.
+
+        Args:
+            features: (N, n, D, h, w).
+            boxes: (N, n, 4) xyxy, pixels of the views.
+            valid: (N, n) bool, False where a target has fewer views; the first is always there.
+        """
+        size = (features.shape[3], features.shape[4])
+        labels = gaussian_maps(boxes, size, self.stride, self.settings.sigma)
+        return MemoryTokens(features, labels, ltrb_maps(boxes, size, self.stride, self.unit), valid, valid)
 
     def scores(self, filters: Filters, features: Tensor) -> Tensor:
         """Score maps (N, h, w) of features (D, h, w), (1, D, h, w) or (N, D, h, w)."""

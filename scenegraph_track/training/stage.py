@@ -22,6 +22,7 @@ STAGES: dict[str, str] = {
     "graph": "scenegraph_track.training.graph:GraphStage",
     "detector": "scenegraph_track.training.detector:DetectorStage",
     "target": "scenegraph_track.training.target:TargetStage",
+    "cycle": "scenegraph_track.training.cycle:CycleStage",
 }
 """Stages by name, each as ``module:class``; imported when asked for."""
 

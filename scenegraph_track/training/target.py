@@ -17,7 +17,7 @@ from scenegraph_track.target.follow import FollowSettings, follow, start_followi
 from scenegraph_track.target.labels import gaussian_maps, ltrb_maps, positive_cells
 from scenegraph_track.target.losses import filter_loss, focal, lb_hinge
 from scenegraph_track.target.network import TargetNetSettings, TargetNetwork
-from scenegraph_track.target.predictor import MemoryTokens
+from scenegraph_track.target.predictor import Filters
 from scenegraph_track.training.batches import endless_batches
 from scenegraph_track.training.stage import Stage
 from scenegraph_track.training.target_data import TargetClipSettings, TargetData, draw_target, target_clips
@@ -80,34 +80,45 @@ class TargetStage(Stage):
         remembered = batch["memory"].shape[1]
         images = torch.cat([batch["memory"].flatten(0, 1), batch["test"].flatten(0, 1)])
         features = self.net.features((images.float() / 255).contiguous(memory_format=torch.channels_last))
-        size, stride = (features.shape[2], features.shape[3]), self.net.stride
         memory, current = features.split([targets * remembered, targets * tests])
-        memory = memory.unflatten(0, (targets, remembered))
-        memory_maps = self._maps(batch["memory_boxes"], size)
-        tokens = MemoryTokens(memory, *memory_maps, batch["valid"], batch["valid"])
+        tokens = self.net.tokens(memory.unflatten(0, (targets, remembered)), batch["memory_boxes"], batch["valid"])
         seen = current if self.net.settings.sees_current else None
         filters = self.net.filters(tokens.repeated(tests) if seen is not None else tokens, seen)
         each = filters if seen is not None else filters.repeated(tests)
 
         boxes, present = batch["test_boxes"].flatten(0, 1), batch["present"].flatten()
+        total, parts, hit = self.view_loss(each, current, boxes, present)
+        return total, parts | {"hit": hit, "alike": alike(filters.classification.detach())}
+
+    def view_loss(
+        self, filters: Filters, features: Tensor, boxes: Tensor, present: Tensor, counted: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """The loss of N views.
+
+        Args:
+            filters: Of the targets that are looked for.
+            features: (N, D, h, w) of the views.
+            boxes: (N, 4) of the targets, pixels of the views.
+            present: (N,) bool, whether a target can be seen.
+            counted: (N,) bool, whether a view counts; None: all do.
+
+        Returns:
+            The weighted sum, its parts, and the share of present targets whose best cell is near their middle.
+        """
+        size, stride = (features.shape[2], features.shape[3]), self.net.stride
         snapped = self.settings.loss.classification == "focal"
         label = gaussian_maps(boxes, size, stride, self.net.settings.sigma, snapped) * present[:, None, None]
-        score = self.net.scores(each, current)
-        error = focal(score, label) if snapped else lb_hinge(score, label)
+        score = self.net.scores(filters, features)
         positive = positive_cells(boxes, size, stride, self.settings.loss.radius) & present[:, None, None]
-        truth = ltrb_maps(boxes, size, stride, self.net.unit)
-        total, parts = filter_loss(error, self.net.distances(each, current), truth, positive)
         with torch.no_grad():
-            peak = score.flatten(1).argmax(1)
-            hit = positive.flatten(1).gather(1, peak[:, None])[:, 0]
-            parts |= {"hit": hit[present].float().mean(), "alike": alike(filters.classification)}
-        return total, parts
-
-    def _maps(self, boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Labels and distances of remembered boxes."""
-        stride = self.net.stride
-        labels = gaussian_maps(boxes, size, stride, self.net.settings.sigma)
-        return labels, ltrb_maps(boxes, size, stride, self.net.unit)
+            best = positive.flatten(1).gather(1, score.flatten(1).argmax(1, keepdim=True))[:, 0]
+            hit = best[present].float().sum() / present.sum().clamp(min=1)
+        if counted is not None and not bool(counted.all()):
+            score, label = score[counted], label[counted]
+        error = (focal(score, label) if snapped else lb_hinge(score, label)) if len(score) else score.sum()
+        truth = ltrb_maps(boxes, size, stride, self.net.unit)
+        total, parts = filter_loss(error, self.net.distances(filters, features), truth, positive)
+        return total, parts, hit
 
     def validate(self) -> dict[str, float]:
         """Figures of targets that are followed through held-out worlds, as ``eval single`` has them.

@@ -60,8 +60,8 @@ class TargetData(BaseModel):
     factors: tuple[float, float] = Field((4.0, 5.0), description="sides of a view in sides of the target, drawn from")
     wide: float = Field(0.25, ge=0, le=1, description="share of targets with views of any scale, as in whole frames")
     wide_factors: tuple[float, float] = Field((2.5, 9.0), description="of those views")
-    memory_jitter: tuple[float, float] = Field((1.0, 0.1), description="of centre and scale of remembered views")
-    test_jitter: tuple[float, float] = Field((3.0, 0.25), description="of centre and scale of the others")
+    memory_jitter: tuple[float, float] = Field((1.0, 0.15), description="of centre and scale of remembered views")
+    test_jitter: tuple[float, float] = Field((3.0, 0.4), description="of centre and scale of the others")
     visible: float = Field(0.6, ge=0, le=1, description="least visible part in a remembered view")
     seen: float = Field(0.25, ge=0, le=1, description="least visible part in a view that the target is to be found in")
     absent: float = Field(0.1, ge=0, le=1, description="share of views in which it is hidden, where there are such")
@@ -121,11 +121,23 @@ def draw_target(rng: np.random.Generator, clips: Chunks[TargetClipSettings], dat
         ``memory`` (1, 2, 3, S, S) and ``test`` (1, t, 3, S, S) uint8; their boxes (1, 2, 4) and (1, t, 4), pixels of
         the view; ``valid`` (1, 2), whether a view is remembered; ``present`` (1, t), whether the target can be seen.
     """
-    row, target, frames, tests = _drawn(rng, clips, data)
+    for _ in range(_ATTEMPTS):
+        item = target_views(rng, next(clips.rows([int(rng.integers(len(clips)))])), data, size)
+        if item is not None:
+            return item
+    raise UserError("target clips: expected objects that can be seen, found none; lower data.visible or data.smallest")
+
+
+def target_views(rng: np.random.Generator, clip: dict[str, NDArray], data: TargetData, size: int) -> Item | None:
+    """Views of a target of one clip, see `draw_target`; None where no object is seen well enough."""
+    drawn = _drawn(rng, clip, data)
+    if drawn is None:
+        return None
+    target, frames, tests = drawn
     wide = rng.random() < data.wide
     low, high = data.wide_factors if wide else data.factors
     factor = float(np.exp(rng.uniform(np.log(low), np.log(high))))
-    colours, mirrors = _colours(rng, data.colour), rng.random(3) < (0.5, 0.25, 0.25)
+    colours, mirrors = drawn_colours(rng, data.colour), rng.random(3) < (0.5, 0.25, 0.25)
     side = None
     views: dict[str, list[NDArray]] = {"memory": [], "test": []}
     boxes: dict[str, list[NDArray]] = {"memory": [], "test": []}
@@ -134,57 +146,53 @@ def draw_target(rng: np.random.Generator, clips: Chunks[TargetClipSettings], dat
         ("test", tests, data.test_jitter),
     ):
         for frame in numbers:
-            box = row["boxes"][frame, target]
+            box = clip["boxes"][frame, target]
             view = view_of_box(jittered(box, rng, centre, spread), factor, size)
             side = side or view.side
             if wide:
                 view = replace(view, side=side)
-            image = _coloured(rng, row["images"][frame], colours, data.colour)
+            image = coloured(rng, clip["images"][frame], colours, data.colour)
             pixels, there = _mirrored(cut_array(image, view), to_view(box.astype(float), view), mirrors)
-            views[name].append(_spoilt(rng, pixels, data))
+            views[name].append(spoilt(rng, pixels, data))
             boxes[name].append(there)
     return {
         **{name: torch.from_numpy(np.stack(some).transpose(0, 3, 1, 2).copy())[None] for name, some in views.items()},
         **{f"{name}_boxes": torch.from_numpy(np.stack(some)).float()[None] for name, some in boxes.items()},
         "valid": torch.tensor([[True, rng.random() >= data.single]]),
-        "present": torch.from_numpy(row["visible"][tests, target] > ABSENT)[None],
+        "present": torch.from_numpy(clip["visible"][tests, target] > ABSENT)[None],
     }
 
 
 def _drawn(
-    rng: np.random.Generator, clips: Chunks[TargetClipSettings], data: TargetData
-) -> tuple[dict[str, NDArray], int, list[int], list[int]]:
-    """A clip, an object of it, two frames to remember and frames to find it in; forward or backward in time."""
-    row: dict[str, NDArray] = {}
-    for _ in range(_ATTEMPTS):
-        row = next(clips.rows([int(rng.integers(len(clips)))]))
-        sides = np.sqrt((row["boxes"][..., 2:] - row["boxes"][..., :2]).prod(-1))  # T, K
-        clear = (row["visible"] >= data.visible) & (sides >= data.smallest)
-        targets = np.flatnonzero(clear.any(0))
-        if not len(targets):
-            continue
-        target = int(rng.choice(targets))
-        visible, large = row["visible"][:, target], sides[:, target] >= data.smallest
-        seen = np.flatnonzero((visible >= min(data.seen, data.visible)) & large)
-        hidden = np.flatnonzero((visible <= ABSENT) & large)
-        frames = rng.choice(np.flatnonzero(clear[:, target]), 2)
-        first = frames.min() if rng.random() < 0.5 else frames.max()
-        last = frames.sum() - first
-        beyond = seen[seen >= last] if last >= first else seen[seen <= last]
-        tests = [
-            int(rng.choice(hidden if len(hidden) and rng.random() < data.absent else beyond)) for _ in range(data.tests)
-        ]
-        return row, target, [int(first), int(last)], tests
-    raise UserError("target clips: expected objects that can be seen, found none; lower data.visible or data.smallest")
+    rng: np.random.Generator, clip: dict[str, NDArray], data: TargetData
+) -> tuple[int, list[int], list[int]] | None:
+    """An object of a clip, two frames to remember and frames to find it in; forward or backward in time."""
+    sides = np.sqrt((clip["boxes"][..., 2:] - clip["boxes"][..., :2]).prod(-1))  # T, K
+    clear = (clip["visible"] >= data.visible) & (sides >= data.smallest)
+    targets = np.flatnonzero(clear.any(0))
+    if not len(targets):
+        return None
+    target = int(rng.choice(targets))
+    visible, large = clip["visible"][:, target], sides[:, target] >= data.smallest
+    seen = np.flatnonzero((visible >= min(data.seen, data.visible)) & large)
+    hidden = np.flatnonzero((visible <= ABSENT) & large)
+    frames = rng.choice(np.flatnonzero(clear[:, target]), 2)
+    first = frames.min() if rng.random() < 0.5 else frames.max()
+    last = frames.sum() - first
+    beyond = seen[seen >= last] if last >= first else seen[seen <= last]
+    tests = [
+        int(rng.choice(hidden if len(hidden) and rng.random() < data.absent else beyond)) for _ in range(data.tests)
+    ]
+    return target, [int(first), int(last)], tests
 
 
-def _colours(rng: np.random.Generator, strength: float) -> tuple[NDArray, NDArray]:
+def drawn_colours(rng: np.random.Generator, strength: float) -> tuple[NDArray, NDArray]:
     """Logarithms of gain, contrast, gamma and tint (6,), and an order of the channels, for all views of a target."""
     order = rng.permutation(3) if rng.random() < 0.3 else np.arange(3)
     return rng.normal(0, strength / 2, 6), order
 
 
-def _coloured(
+def coloured(
     rng: np.random.Generator, pixels: NDArray[np.uint8], colours: tuple[NDArray, NDArray], strength: float
 ) -> NDArray[np.uint8]:
     """Another exposure, contrast and colour; a fifth of it of this view alone."""
@@ -197,7 +205,7 @@ def _coloured(
     return cv2.LUT(np.ascontiguousarray(pixels[..., order]), table)
 
 
-def _spoilt(rng: np.random.Generator, pixels: NDArray[np.uint8], data: TargetData) -> NDArray[np.uint8]:
+def spoilt(rng: np.random.Generator, pixels: NDArray[np.uint8], data: TargetData) -> NDArray[np.uint8]:
     """Blur and noise."""
     if rng.random() < data.blur:
         pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.5, 2.0))

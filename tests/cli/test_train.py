@@ -19,7 +19,16 @@ from scenegraph_track.training.settings import load_recipe, named_recipes
 
 LABELS = ["labels.scenes=2", "labels.size=64", "labels.frames=5", "labels.flow=dis_fast", "labels.workers=1"]
 FLOW = ["data.size=32", "data.crop=32", "data.clips=1", "data.frames=2", "data.pairs=1", "data.workers=0"]
+TARGETS = [
+    "clips.size=[64,48]",
+    "clips.frames=3",
+    "data.batch=2",
+    "data.workers=0",
+    "data.smallest=4",
+    "target_net.view=64",
+]
 SMALL = {
+    "cycle": [*TARGETS, "cycle.smallest=4", "cycle.presence=0.1"],
     "depth": [*LABELS, "labels.folder={folder}", "data.batch=2", "data.workers=0"],
     "detector": [
         "labels.folder={folder}",
@@ -34,14 +43,7 @@ SMALL = {
     "flow": FLOW,
     "geometry": ["data.size=32", "data.worlds=1", "data.windows=1", "data.parallax=0"],
     "graph": ["data.clips=2", "data.frames=4", "data.warm_up=4", "data.workers=0"],
-    "target": [
-        "clips.size=[64,48]",
-        "clips.frames=3",
-        "data.batch=2",
-        "data.workers=0",
-        "data.smallest=4",
-        "target_net.view=64",
-    ],
+    "target": TARGETS,
     "pose": [*LABELS, "labels.folder={folder}", "data.batch=2", "data.workers=0"],
 }
 """What makes a recipe small; a recipe that is not here is run as it is."""
@@ -87,7 +89,7 @@ def test_recipes_are_complete(name: str, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("flo", "train flo: expected one of depth, detector, flow, geometry, graph, pose, target"),
+        ("flo", "train flo: expected one of cycle, depth, detector, flow, geometry, graph, pose, target"),
         ("flo", "did you mean flow?"),
         ("flow --set train.stepz=3", "unknown setting train.stepz; did you mean train.steps?"),
         ("flow --config {geometry}", "expected a recipe of the stage flow, found one of geometry"),
