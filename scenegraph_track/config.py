@@ -96,6 +96,15 @@ class GraphSettings(_Settings):
     strength: float = Field(1.0, ge=0, description="factor of the corrections")
 
 
+class AppearanceSettings(_Settings):
+    """What detections without embeddings look like, where there are images (see ``tracking.looks``)."""
+
+    kind: Literal["none", "colour", "target", "both"] = Field(
+        "none", description="colour: histograms; target: filters of target models; both side by side"
+    )
+    weights: str = Field("embedded", description="of the target models: those that ship, or a file")
+
+
 class TrackerSettings(_Settings):
     """The tracker; ``reference`` is motion alone, and nothing learned unless ``graph`` says so."""
 
@@ -107,6 +116,7 @@ class TrackerSettings(_Settings):
     show: ShowSettings = ShowSettings()
     offline: OfflineSettings = OfflineSettings()
     graph: GraphSettings = GraphSettings()
+    appearance: AppearanceSettings = AppearanceSettings()
 
 
 class GeometrySettings(_Settings):
@@ -148,12 +158,22 @@ class DetectorSettings(_Settings):
         return self
 
 
+class TargetSettings(_Settings):
+    """Targets that a user gives to follow: ``track --init``, ``Tracker.add_target`` (see ``tracking.targets``)."""
+
+    weights: str = Field("none", description="none: no targets; embedded: the target models that ship; or a file")
+    overlap: float = Field(0.5, ge=0, le=1, description="IoU from which a target takes a detection, or a track's place")
+    hidden_seconds: float = Field(1.0, ge=0, description="one that is not found is hidden this long, then it has left")
+    alone: bool = Field(False, description="leave detections that lie beside a sequence aside")
+
+
 class Config(_Settings):
     """Everything that one run depends on besides its input."""
 
     tracker: TrackerSettings = TrackerSettings()
     detector: DetectorSettings = DetectorSettings()
     geometry: GeometrySettings = GeometrySettings()
+    target: TargetSettings = TargetSettings()
 
 
 def named_configs() -> dict[str, Path]:

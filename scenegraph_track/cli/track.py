@@ -14,10 +14,12 @@ from scenegraph_track.cli.console import BadUsage, Failed, complain, note, say, 
 
 if TYPE_CHECKING:
     from scenegraph_track.cli.batch import Batch
+    from scenegraph_track.config import Config
     from scenegraph_track.data.sequences import Sequence
 
 _FILES = "Files"
 _RUN = "Running"
+_TARGETS = "Targets"
 
 
 def track(
@@ -36,6 +38,24 @@ def track(
         list[str] | None,
         typer.Option(
             "--set", metavar="KEY=VALUE", help="Change one setting, as tracker.life.hidden_seconds=2; repeatable."
+        ),
+    ] = None,
+    init: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="X,Y,W,H",
+            help="Follow what this box holds: left, top, width and height in pixels; repeatable. Nothing has to be "
+            "detected then. The target models that ship follow it, or those of target.weights.",
+            rich_help_panel=_TARGETS,
+        ),
+    ] = None,
+    frame: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="K",
+            min=0,
+            help="The frame, from 0, that the boxes are in: one for all, or one for each --init.  [default: 0]",
+            rich_help_panel=_TARGETS,
         ),
     ] = None,
     detections: Annotated[
@@ -141,6 +161,8 @@ def track(
 
     with usage():
         loaded = load_config(config, settings or ())
+        boxes = _boxes(init or [], frame or [], no_images)
+        loaded = _following(loaded) if boxes else loaded
     if print_config:
         say(dump_config(loaded).rstrip())
         return
@@ -149,17 +171,47 @@ def track(
 
     from scenegraph_track.cli.batch import Batch
     from scenegraph_track.cli.devices import choose_device
-    from scenegraph_track.tracking.run import RunOptions
+    from scenegraph_track.tracking.run import GivenTarget, RunOptions
 
     with usage():
         choose_device(device)
         sequences = _sequences(source, detections, frame_rate, quiet)
-        wanted = RunOptions(_horizon(offline, horizon), save_video, save_graph, not no_images)
+        if boxes and len(sequences) > 1:
+            raise BadUsage(f"--init: expected one sequence, found {len(sequences)} in {source}")
+        targets = tuple(GivenTarget(number, box) for number, box in boxes)
+        wanted = RunOptions(_horizon(offline, horizon), save_video, save_graph, not no_images, targets)
         batch = Batch(loaded, out, wanted, workers, quiet)
         todo = [s for s in sequences if not batch.finished(s, overwrite)]
     if len(todo) < len(sequences) and not quiet:
         note(f"{len(sequences) - len(todo)} of {len(sequences)} sequences are finished already and skipped")
     _run(batch, todo, quiet)
+
+
+def _boxes(inits: list[str], frames: list[int], no_images: bool) -> list[tuple[int, tuple[float, float, float, float]]]:
+    """Frames and boxes (left, top, right, bottom) that are given."""
+    if no_images and inits:
+        raise BadUsage("track: expected --init or --no-images, found both")
+    if len(frames) not in {0, 1, len(inits)} or (frames and not inits):
+        raise BadUsage(f"--frame: expected one, or one for each of {len(inits)} --init, found {len(frames)}")
+    frames = frames * len(inits) if len(frames) == 1 else frames or [0] * len(inits)
+    return [(frame, _box(text)) for frame, text in zip(frames, inits)]
+
+
+def _box(text: str) -> tuple[float, float, float, float]:
+    try:
+        left, top, width, height = (float(part) for part in text.split(","))
+    except ValueError:
+        left = top = width = height = math.nan
+    if not (math.isfinite(left + top + width + height) and width > 0 and height > 0):
+        raise BadUsage(f"--init {text}: expected left,top,width,height in pixels, as 120,80,40,60")
+    return left, top, left + width, top + height
+
+
+def _following(config: Config) -> Config:
+    """The settings, with the target models that ship where they name none."""
+    if config.target.weights != "none":
+        return config
+    return config.model_copy(update={"target": config.target.model_copy(update={"weights": "embedded"})})
 
 
 def _horizon(offline: bool, seconds: float | None) -> float:

@@ -43,6 +43,20 @@ _LEFT_FIELDS: dict[str, tuple[tuple[int | None, ...], str]] = {
     "boxes": ((4,), "f"),
     "appearance": ((None,), "f"),
 }
+_TARGET_FIELDS: dict[str, tuple[tuple[int | None, ...], str]] = {
+    "ids": ((), "i"),
+    "boxes": ((4,), "f"),
+    "scores": ((), "f"),
+    "time": ((), "f"),
+    "seen": ((), "f"),
+    "lost": ((), "i"),
+    "remembered": ((), "i"),
+    "views": ((), "i"),
+    "features": ((None, None, None, None), "f"),
+    "view_boxes": ((None, 4), "f"),
+    "given": ((None,), "b"),
+    "filters": ((2, None), "f"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +188,51 @@ class LeftTable(Equal):
         return cls(number, number, np.zeros(0), np.zeros((0, 4)), np.zeros((0, 0)))
 
 
-def _check(table: TrackTable | LeftTable, fields: dict[str, tuple[tuple[int | None, ...], str]]) -> None:
+@dataclass(frozen=True, eq=False)
+class TargetTable(Equal):
+    """Targets that a user has given, K rows; followed by target models (see ``target.followed``).
+
+    Args:
+        ids: (K,) int64 from 1.
+        boxes: (K, 4) where they were last found, xyxy pixels.
+        scores: (K,) of the last responses.
+        time: (K,) seconds of the last frame in which they were looked for, or given.
+        seen: (K,) seconds of the last frame in which they were found.
+        lost: (K,) int64 frames without them since then.
+        remembered: (K,) int64 frames since the newest view was remembered.
+        views: (K,) int64 number of remembered views, at most n.
+        features: (K, n, D, h, w) of these views; what follows the last one is filled with the first.
+        view_boxes: (K, n, 4) of the targets in them, pixels of the view.
+        given: (K, n) bool, whether the box was given.
+        filters: (K, 2, D) for the middle and for the box; D is 0 where they are predicted for each frame anew.
+    """
+
+    ids: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    time: np.ndarray
+    seen: np.ndarray
+    lost: np.ndarray
+    remembered: np.ndarray
+    views: np.ndarray
+    features: np.ndarray
+    view_boxes: np.ndarray
+    given: np.ndarray
+    filters: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, rows: Any) -> TargetTable:
+        """Rows chosen by an integer or boolean array."""
+        return TargetTable(**{name: getattr(self, name)[rows] for name in _TARGET_FIELDS})
+
+    def check(self) -> None:
+        """Refuse fields of another shape or kind."""
+        _check(self, _TARGET_FIELDS)
+
+
+def _check(table: TrackTable | LeftTable | TargetTable, fields: dict[str, tuple[tuple[int | None, ...], str]]) -> None:
     for name, (tail, kind) in fields.items():
         value, want = getattr(table, name), (len(table.ids), *tail)
         fits = value.ndim == len(want) and all(w is None or w == g for w, g in zip(want, value.shape, strict=True))
@@ -203,6 +261,7 @@ class TrackerState(Equal):
         intrinsics: (3, 3) of the last frame, (0, 0) where its pose is not known.
         world_from_camera: (4, 4) pose of the last frame, (0, 0) where it is not known.
         geometry: What `geometry.video` carries where it finds depth and motion, else None.
+        targets: What a user has given to follow, else None.
     """
 
     next_frame: int
@@ -220,6 +279,7 @@ class TrackerState(Equal):
     intrinsics: np.ndarray
     world_from_camera: np.ndarray
     geometry: VideoGeometryState | None = None
+    targets: TargetTable | None = None
 
     _ARRAYS: ClassVar[tuple[str, ...]] = (
         "filter_errors",
@@ -264,13 +324,18 @@ class TrackerState(Equal):
             arrays = {name: values[name] for name in cls._ARRAYS}
             video = {k.removeprefix(_GEOMETRY): v for k, v in values.items() if k.startswith(_GEOMETRY)}
             geometry = VideoGeometryState.from_arrays(video) if video else None
+            targets = None
+            if f"{_TARGETS}ids" in values:
+                targets = TargetTable(**{name: values[_TARGETS + name] for name in _TARGET_FIELDS})
+                targets.check()
             tracks.check()
             left.check()
         except FileNotFoundError:
             raise UserError(f"{path}: no such file") from None
         except (SafetensorError, KeyError, OSError, GeometryError) as wrong:
             raise UserError(f"{path}: expected a tracker state, {wrong}") from None
-        return cls(int(next_frame), timestamp, step, int(next_id), tracks, left, **arrays, geometry=geometry)
+        counters = (int(next_frame), timestamp, step, int(next_id))
+        return cls(*counters, tracks, left, **arrays, geometry=geometry, targets=targets)
 
     def _flat(self) -> dict[str, np.ndarray]:
         return {
@@ -280,8 +345,9 @@ class TrackerState(Equal):
             **{f"left.{name}": getattr(self.left, name) for name in _LEFT_FIELDS},
             **{name: getattr(self, name) for name in self._ARRAYS},
             **({} if self.geometry is None else {_GEOMETRY + k: v for k, v in self.geometry.arrays().items()}),
+            **({} if self.targets is None else {_TARGETS + k: getattr(self.targets, k) for k in _TARGET_FIELDS}),
         }
 
 
-_STATE_FORMAT = "scenegraph-track tracker state 4"
-_GEOMETRY = "geometry."
+_STATE_FORMAT = "scenegraph-track tracker state 5"
+_GEOMETRY, _TARGETS = "geometry.", "targets."

@@ -1,58 +1,31 @@
 """Following targets from frame to frame, each with a view of its own that goes where it was last seen.
 
-The bare loop: no search after a loss, no re-detection.
+A lost target is looked for in a view that grows, and now and then in the whole image, at the scale it is known at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from scenegraph_track.target.followed import (
+    Followed,
+    FollowSettings,
+    believed,
+    concluded,
+    to_remember,
+    tokens_of,
+    told,
+)
 from scenegraph_track.target.heads import decode, hann_window
-from scenegraph_track.target.memory import MemoryRules, TargetMemory, Verdict, memory_tokens, verdicts
+from scenegraph_track.target.memory import MemoryRules, TargetMemory, Verdict, verdicts
 from scenegraph_track.target.network import TargetNetwork
-from scenegraph_track.target.predictor import Filters
-from scenegraph_track.target.views import View, cut, to_view, view_of_box
-
-
-class FollowSettings(BaseModel):
-    """How a target is followed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    factor: float = Field(4.5, gt=1, description="side of a view in mean sides of the target")
-    hann: float = Field(0.5, ge=0, le=1, description="preference for the middle of the view: 1 is a Hann window")
-    interval: int = Field(5, ge=1, description="frames from one remembered view to the next, at least")
-    margin: float = Field(4.0, gt=0, description="pixels of a box that stay in the image")
-    memory: MemoryRules = MemoryRules()
-
-
-@dataclass(frozen=True, eq=False)
-class Followed:
-    """N targets in one frame.
-
-    Args:
-        boxes: (N, 4) xyxy pixels of the image; where a target is not found, the box of the frame before.
-        scores: (N,) of the responses; 1 in the first frame.
-        verdicts: N.
-        memories: N.
-        filters: As predicted from the memories; None for a network that sees the current features.
-        remembered: N numbers of frames since the newest view was remembered.
-    """
-
-    boxes: Tensor
-    scores: Tensor
-    verdicts: tuple[Verdict, ...]
-    memories: tuple[TargetMemory, ...]
-    filters: Filters | None
-    remembered: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.boxes)
+from scenegraph_track.target.search import grown, scaled, whole_view
+from scenegraph_track.target.views import View, cut, cut_array, to_image, to_view, view_of_box
 
 
 @torch.no_grad()
@@ -62,14 +35,12 @@ def start_following(network: TargetNetwork, settings: FollowSettings, images: Te
     Args:
         network: In evaluation mode.
         settings: How to follow.
-        images: (N, 3, H, W) in [0, 1], or (1, 3, H, W) for all targets.
+        images: (N, 3, H, W) in [0, 1] or uint8, or (1, 3, H, W) for all targets.
         boxes: (N, 4) xyxy pixels.
     """
     views = _views(boxes, settings, network)
-    features = network.features(cut(images, views))
-    memories = [TargetMemory.started(*pair) for pair in zip(features, to_view(boxes, views))]
-    scores, sure = boxes.new_ones(len(boxes)), (Verdict.SURE,) * len(boxes)
-    return Followed(boxes, scores, sure, tuple(memories), _filters(network, memories), (0,) * len(boxes))
+    features = network.features(_cut(images, range(len(boxes)), views))
+    return told(network, [TargetMemory.started(*pair) for pair in zip(features, to_view(boxes, views))], boxes)
 
 
 @torch.no_grad()
@@ -89,55 +60,117 @@ def follow(
         images: As for `start_following`.
         visibility: (N,) visible parts, NaN where unknown, where something else judges them.
     """
-    rules = settings.memory
-    views = _views(state.boxes, settings, network)
-    features = network.features(cut(images, views))
-    filters = state.filters
-    if filters is None:
-        filters = network.filters(_tokens(network, state.memories), features)
-    size = (features.shape[2], features.shape[3])
-    prior = 1 - settings.hann + settings.hann * hann_window(size, features)
-    response = network.respond(filters, features, prior)
-    inside = decode(response, network.stride, network.unit)
-    sizes = to_view(state.boxes, views)
-    found = verdicts(response, sizes[:, 2:] - sizes[:, :2], network.stride, rules, visibility)
-    there = torch.tensor([verdict != Verdict.NOT_FOUND for verdict in found], device=features.device)
-    boxes = _kept_inside(decode(response, network.stride, network.unit, views), images.shape, settings.margin)
-    boxes = torch.where(there[:, None], boxes, state.boxes)
+    boxes, scores = state.boxes.clone(), torch.full_like(state.boxes[:, 0], torch.nan)
+    found, views = [Verdict.NOT_FOUND] * len(state), {}
+    for look in _looks(network, settings, state, images, visibility):
+        there = torch.tensor([verdict != Verdict.NOT_FOUND for verdict in look.verdicts], device=boxes.device)
+        new = believed(boxes[look.rows], look.boxes, images.shape, settings)
+        boxes[look.rows] = torch.where(there[:, None], new, boxes[look.rows])
+        scores[look.rows] = torch.where(there | scores[look.rows].isnan(), look.peaks, scores[look.rows])
+        for k, row in enumerate(look.rows):
+            if look.verdicts[k] != Verdict.NOT_FOUND:
+                found[row] = look.verdicts[k]
+            if found[row] == Verdict.SURE:
+                views[row] = look.features[k], look.inside[k]
+    due = to_remember(settings, state, found)
+    return concluded(network, settings, state, boxes, scores, found, {row: views[row] for row in due})
 
-    memories, ages = list(state.memories), [age + 1 for age in state.remembered]
-    changed = [k for k, verdict in enumerate(found) if verdict == Verdict.SURE and ages[k] >= settings.interval]
-    for k in changed:
-        memories[k], ages[k] = memories[k].added(features[k], inside[k], rules.views), 0
-    known = state.filters
-    if known is not None and changed:
-        known = _replaced(known, changed, _filters(network, [memories[k] for k in changed]))
-    return Followed(boxes, response.peaks, tuple(found), tuple(memories), known, tuple(ages))
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """What n targets find in features.
+
+    Args:
+        rows: Of the targets.
+        features: (n, D, h, w), or (1, D, h, w) of all of them.
+        inside: (n, 4) boxes, pixels of the views.
+        boxes: (n, 4) the same, pixels of the image.
+        peaks: (n,) scores.
+        verdicts: n.
+    """
+
+    rows: list[int]
+    features: Tensor
+    inside: Tensor
+    boxes: Tensor
+    peaks: Tensor
+    verdicts: list[Verdict]
+
+
+def _looks(
+    network: TargetNetwork, settings: FollowSettings, state: Followed, images: Tensor, visibility: Tensor | None
+) -> Iterator[_Look]:
+    """All targets in views round their boxes; then, in the whole image, those that are lost and due for that."""
+    usual = _views(state.boxes, settings, network)
+    growth = [min(settings.widening**lost, settings.widest) for lost in state.lost]
+    views = [grown(view, by, network.stride) for view, by in zip(usual, growth)]
+    missing = []
+    for rows in _alike(view.size for view in views):
+        some = [views[row] for row in rows]
+        features = network.features(_cut(images, rows, some))
+        prior = 1 - settings.hann + settings.hann * hann_window((features.shape[2], features.shape[3]), features)
+        look = _look(network, settings.memory, state, rows, features, some, prior, visibility)
+        for k, row in enumerate(rows):
+            if look.peaks[k] < settings.found_again and _outside(look.boxes[k], usual[row]):
+                look.verdicts[k] = Verdict.NOT_FOUND
+        yield look
+        missing += [row for row, verdict in zip(rows, look.verdicts) if verdict == Verdict.NOT_FOUND]
+    due = [row for row in missing if settings.everywhere and (state.lost[row] + 1) % settings.everywhere == 0]
+    wholes = [whole_view(usual[row], (images.shape[3], images.shape[2]), settings.longest) for row in due]
+    strict = {"not_found": settings.found_again, "confident": torch.inf}  # no view is seen that could be remembered
+    for chosen in _alike(view.size for view in wholes):
+        rows, whole = [due[k] for k in chosen], wholes[chosen[0]]
+        features = network.features(scaled(images if len(images) == 1 else images[rows], whole))
+        rules = settings.memory.model_copy(update=strict)
+        yield _look(network, rules, state, rows, features, [whole] * len(rows), None, visibility)
+
+
+def _look(
+    network: TargetNetwork,
+    rules: MemoryRules,
+    state: Followed,
+    rows: list[int],
+    features: Tensor,
+    views: Sequence[View],
+    prior: Tensor | None,
+    visibility: Tensor | None,
+) -> _Look:
+    """What targets find in the features (n, D, h, w) or (1, D, h, w) of their views."""
+    if state.filters is None:
+        filters = network.filters(tokens_of(network, [state.memories[row] for row in rows]), features)
+    else:
+        filters = state.filters[torch.tensor(rows, device=features.device)]
+    response = network.respond(filters, features, prior)
+    known = None if visibility is None else visibility[rows]
+    before = to_view(state.boxes[rows], views)
+    found = verdicts(response, before[:, 2:] - before[:, :2], network.stride, rules, known)
+    inside = decode(response, network.stride, network.unit)
+    return _Look(rows, features, inside, to_image(inside, views), response.peaks, found)
+
+
+def _outside(box: Tensor, view: View) -> bool:
+    """Whether the middle of a box (4,) lies outside a view."""
+    left, top, right, bottom = box.tolist()
+    x, y = view.centre
+    return max(abs(left + right - 2 * x), abs(top + bottom - 2 * y)) > view.side
+
+
+def _alike(keys: Iterable[Hashable]) -> list[list[int]]:
+    """The numbers of equal keys together."""
+    groups: dict[Hashable, list[int]] = {}
+    for number, key in enumerate(keys):
+        groups.setdefault(key, []).append(number)
+    return list(groups.values())
+
+
+def _cut(images: Tensor, rows: Sequence[int], views: Sequence[View]) -> Tensor:
+    """The views (n, 3, S, S) of some targets."""
+    if images.dtype != torch.uint8:
+        return cut(images if len(images) == 1 else images[list(rows)], views)
+    each = images.permute(0, 2, 3, 1).contiguous().numpy()
+    pieces = [cut_array(each[row if len(each) > 1 else 0], view) for row, view in zip(rows, views)]
+    return torch.from_numpy(np.stack(pieces)).permute(0, 3, 1, 2).float() / 255
 
 
 def _views(boxes: Tensor, settings: FollowSettings, network: TargetNetwork) -> list[View]:
     return [view_of_box(box, settings.factor, network.settings.view) for box in boxes.tolist()]
-
-
-def _tokens(network: TargetNetwork, memories: Sequence[TargetMemory]):
-    return memory_tokens(memories, network.stride, network.unit, network.settings.sigma)
-
-
-def _filters(network: TargetNetwork, memories: Sequence[TargetMemory]) -> Filters | None:
-    return None if network.settings.sees_current else network.filters(_tokens(network, memories))
-
-
-def _replaced(filters: Filters, rows: list[int], by: Filters | None) -> Filters:
-    assert by is not None
-    classification, box = filters.classification.clone(), filters.box.clone()
-    classification[rows], box[rows] = by.classification, by.box
-    return Filters(classification, box)
-
-
-def _kept_inside(boxes: Tensor, shape: torch.Size, margin: float) -> Tensor:
-    """Boxes cut at the image, of which at least a margin of pixels stays in it."""
-    height, width = shape[-2:]
-    limit = boxes.new_tensor([width, height])
-    low = torch.minimum(boxes[:, :2].clamp(min=0), limit - margin)
-    high = torch.maximum(torch.minimum(boxes[:, 2:], limit), low + margin)
-    return torch.cat([low, high], 1)

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,6 +39,19 @@ Tick = Callable[[int], None]
 
 
 @dataclass(frozen=True)
+class GivenTarget:
+    """What a user wants followed.
+
+    Args:
+        frame: 0-based, the one in which it is shown.
+        box: Where, left, top, right, bottom, pixels.
+    """
+
+    frame: int
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """What is wanted of a run besides its result file.
 
@@ -48,12 +61,14 @@ class RunOptions:
         save_video: Write the frames with the tracks drawn on them.
         save_graph: Write the scene graph of every frame.
         images: Let the tracker look at the images where the sequence has some.
+        targets: What is to be followed besides what is detected.
     """
 
     horizon: float = 0.0
     save_video: bool = False
     save_graph: bool = False
     images: bool = True
+    targets: tuple[GivenTarget, ...] = ()
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -99,7 +114,8 @@ def run_sequence(
         tick: Is told of the progress.
 
     Raises:
-        UserError: There are no detections, or a file of the sequence cannot be read or does not fit its format.
+        UserError: There are no detections, or a file of the sequence cannot be read or does not fit its format, or
+            there is no frame in which a target is given, or no place in it.
     """
     started = time.perf_counter()
     outputs = Outputs(Path(folder), sequence.name)
@@ -108,6 +124,8 @@ def run_sequence(
     decode = sees or (options.save_video and _has_images(sequence))
     least = 0 if detections is None else detections.length
     frames = SequenceFrames(sequence, decode, least, sees and config.geometry.measured)
+    if sequence.video is None:
+        _refuse_late(options.targets, frames.length, sequence)
     if detections is not None and frames.length is not None and least > frames.length:
         logger.warning(
             "%s: detections after frame %d, the last of the sequence, are left out", detections.path, frames.length
@@ -123,7 +141,8 @@ def run_sequence(
                 video = AnnotatedVideo(work / outputs.path(VIDEO).name, size, frames.frame_rate)
                 files.enter_context(video)
             live = None if options.horizon else video
-            tracks = tracks_of(_steps(Tracker(config), frames, detections, sees, lines, live, tick))
+            tracks = tracks_of(_steps(Tracker(config), frames, detections, options.targets, sees, lines, live, tick))
+            _refuse_late(options.targets, frames.count, sequence)
             if options.horizon:
                 tracks, names = refine(tracks, frames.frame_rate, frames.size, config.tracker, options.horizon)
                 if video is not None:
@@ -153,6 +172,7 @@ def recipe(sequence: Sequence, config: Config, options: RunOptions) -> dict[str,
         "weights": _weights(config),
         "mode": "offline" if math.isinf(options.horizon) else options.horizon or "online",
         "detections": sequence.detections and _digest(sequence.detections),
+        "targets": [asdict(target) for target in options.targets],
         "frames": frames,
     }
     return json.loads(json.dumps(values))
@@ -162,9 +182,11 @@ def _weights(config: Config) -> dict[str, str]:
     """Digests of the weights in use, those that ship and those that are files."""
     from detectors.embedded import SHIPPED
     from geometry.weights import embedded_weights
+    from scenegraph_track.target import embedded as target
 
     graph = config.tracker.graph.weights
     files = {"graph": str(EMBEDDED) if graph == "embedded" else graph}
+    files["target"] = str(target.SHIPPED) if config.target.weights == "embedded" else config.target.weights
     for name, named in (("flow", config.geometry.flow), ("depth", config.geometry.depth)):
         files[name] = str(embedded_weights(name)) if named == "embedded" else named
     if config.detector.kind == "slots":
@@ -176,6 +198,7 @@ def _steps(
     tracker: Tracker,
     frames: Iterable[Frame],
     detections: DetectionFile | None,
+    targets: Iterable[GivenTarget],
     sees: bool,
     lines: IO[str] | None,
     video: AnnotatedVideo | None,
@@ -185,6 +208,9 @@ def _steps(
     state = tracker.start()
     for frame in frames:
         seen = frame if sees else Frame(frame.index, frame.timestamp, size=frame.size)
+        for target in targets:
+            if target.frame == frame.index:
+                state, _ = tracker.add_target(state, seen, target.box)
         state, scene = tracker.step(state, seen, None if detections is None else detections.frame(frame.index))
         if lines is not None:
             lines.write(to_json_line(scene) + "\n")
@@ -207,9 +233,21 @@ def _refine_graph(path: Path, tracks: Tracks, names: Names) -> None:
             lines.write(to_json_line(scene) + "\n")
 
 
+def _refuse_late(targets: Iterable[GivenTarget], length: int | None, sequence: Sequence) -> None:
+    late = max((target.frame for target in targets), default=-1)
+    if length is not None and late >= length:
+        raise UserError(f"{sequence.path}: a target is given in frame {late}, the last one is {length - 1} (from 0)")
+
+
 def _detections(sequence: Sequence, config: Config, options: RunOptions) -> DetectionFile | None:
-    """The detections beside a sequence; None where the detector of the settings finds them in its images."""
+    """The detections beside a sequence; None where the detector of the settings finds them, or targets are followed."""
+    if options.targets and not (options.images and _has_images(sequence)):
+        raise UserError(f"{sequence.path}: there are no images to follow a target in")
     if _discovers(sequence, config, options):
+        return None
+    if config.target.alone and not options.targets:
+        raise UserError(f"{sequence.path}: this configuration follows given targets only: add --init x,y,w,h")
+    if options.targets and (config.target.alone or sequence.detections is None):
         return None
     if sequence.detections is None:
         raise UserError(
@@ -231,6 +269,7 @@ def _has_images(sequence: Sequence) -> bool:
 def _sees(sequence: Sequence, config: Config, options: RunOptions) -> bool:
     """Whether the tracker looks at images."""
     uses = config.tracker.motion.camera or config.geometry.measured or config.geometry.flow != "none"
+    uses = uses or bool(options.targets)
     return (options.images and uses and _has_images(sequence)) or _discovers(sequence, config, options)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from geometry.video import VideoGeometry
@@ -18,7 +20,7 @@ from scenegraph_track.structures import CUES, Detections, Frame, ObjectState, Sc
 from scenegraph_track.tracking import camera, motion
 from scenegraph_track.tracking.emission import covers, inside_part, load_rules
 from scenegraph_track.tracking.learned import LearnedCost
-from scenegraph_track.tracking.matching import paired_iou
+from scenegraph_track.tracking.matching import box_iou, paired_iou
 from scenegraph_track.tracking.placement import object_depths, positions
 from scenegraph_track.tracking.proposing import Proposer, proposer
 from scenegraph_track.tracking.reference import Association, associate, start_state
@@ -32,6 +34,7 @@ from scenegraph_track.tracking.space import (
     track_maps,
     video_geometry,
 )
+from scenegraph_track.tracking.targets import SeenTargets, TargetFollower, checked_box, seen_targets
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,14 @@ class Tracker:
         return proposer(self.config.detector)
 
     @cached_property
+    def _looks(self) -> Callable[[Tensor, np.ndarray], np.ndarray] | None:
+        if self.config.tracker.appearance.kind == "none":
+            return None
+        from scenegraph_track.tracking.looks import looks
+
+        return looks(self.config.tracker.appearance)
+
+    @cached_property
     def _learned(self) -> LearnedCost | None:
         if self.config.tracker.graph.weights == "none":
             return None
@@ -74,9 +85,44 @@ class Tracker:
 
         return learned_cost(self.config.tracker.graph)
 
+    @cached_property
+    def _targets(self) -> TargetFollower:
+        if self.config.target.weights == "none":
+            raise UserError("this configuration follows no targets: set target.weights (embedded, or a file)")
+        return TargetFollower.load(self.config.target)
+
     def start(self) -> TrackerState:
         """The state before the first frame."""
         return start_state()
+
+    def add_target(self, state: TrackerState, frame: Frame, box: ArrayLike) -> tuple[TrackerState, int]:
+        """Follow what a box holds, from this frame on.
+
+        Give the frame to :meth:`step` afterwards, and it will show the target in this box; or before, and the next one
+        will.  A track that is there already (IoU of ``target.overlap``) becomes the target, with its identity.
+
+        Args:
+            state: What the last step returned, or :meth:`start`.
+            frame: With its image; not before the last one.
+            box: (4,) xyxy pixels.
+
+        Returns:
+            The next state, and the identity of the target.
+
+        Raises:
+            UserError: The settings name no target models, the frame is an earlier one or has no image, or the box lies
+                outside it.
+        """
+        follower, inside = self._targets, checked_box(box, frame)
+        if frame.timestamp < state.timestamp:
+            raise UserError(f"frame {frame.index}: its time {frame.timestamp} s is before {state.timestamp} s")
+        tracks, identity, next_id = state.tracks, state.next_id, state.next_id + 1
+        overlaps = np.where(tracks.ids > 0, box_iou(inside[None], tracks.last_box)[0], 0.0)
+        if overlaps.max(initial=0.0) >= max(self.config.target.overlap, 1e-9):
+            identity, next_id = int(tracks.ids[overlaps.argmax()]), state.next_id
+            tracks = tracks[tracks.ids != identity]
+        targets = follower.added(state.targets, frame, inside, identity)
+        return replace(state, tracks=tracks, next_id=next_id, targets=targets), identity
 
     def step(
         self, state: TrackerState, frame: Frame, detections: Detections | None = None
@@ -88,12 +134,14 @@ class Tracker:
         the world where the frame's pose is known, else in the axes of its camera; in metres where the depth is.
         Intrinsics that are not given are guessed.  With poses, tracks are moved by where their points in space go
         rather than by a similarity of the image, as long as that explains the background about as well (`space.surer`);
-        where only poses are known, as if all were far away, as long as the camera mostly turns.
+        where only poses are known, as if all were far away, as long as the camera mostly turns.  Detections without
+        embeddings get those that the settings of ``tracker.appearance`` name, where the frame has an image.
 
         Args:
             state: What the last step returned, or :meth:`start`.
             frame: The frame; its timestamp has to be later than the last one's.
-            detections: Objects found in it; None: the detector of the settings finds them.
+            detections: Objects found in it; None: the detector of the settings finds them, or nothing does where the
+                settings name target models.
 
         Returns:
             The next state, and the graph of all live tracks: seen, hidden, and those that left in this frame.
@@ -101,7 +149,7 @@ class Tracker:
         Raises:
             UserError: Time does not advance, or there are no detections to track.
         """
-        if detections is None and self._proposer is None:
+        if detections is None and self._proposer is None and self.config.target.weights == "none":
             raise UserError(
                 "this configuration has no detector: give detections with every frame, or set detector.kind"
             )
@@ -113,8 +161,15 @@ class Tracker:
             unknown = replace(state.tracks, depth=np.full(len(state.tracks), np.nan))  # lengths have another unit now
             state = replace(state, tracks=unknown, world_from_camera=np.zeros((0, 0)))
         if detections is None:
-            assert self._proposer is not None
-            detections = self._proposer(frame, space)
+            detections = Detections.empty() if self._proposer is None else self._proposer(frame, space)
+        if detections.embeddings is None and frame.image is not None and self._looks is not None:
+            seen = self._looks(frame.image, _numpy(detections.boxes))
+            detections = replace(detections, embeddings=torch.from_numpy(seen).float())
+        given, own = detections, None
+        if state.targets is not None:
+            targets = self._targets.followed(state.targets, frame)
+            own = seen_targets(state.targets, targets, frame.timestamp, _numpy(given.boxes), self.config.target)
+            state, detections = replace(state, targets=targets), given[torch.from_numpy(own.free)]
         depths = _depths(detections, frame, space)
         background = camera.small_grey(frame) if settings.motion.camera else state.background
         state, warp = self._followed(state, frame, space, background)
@@ -140,7 +195,7 @@ class Tracker:
             world_from_camera=nothing if pose is None else pose,
             geometry=video,
         )
-        return after, self._scene(after, decided, frame, detections, space)
+        return after, self._scene(after, decided, frame, given, space, own)
 
     def _followed(
         self, state: TrackerState, frame: Frame, space: Space | None, background: np.ndarray
@@ -177,22 +232,25 @@ class Tracker:
         return replace(state, tracks=replace(tracks, depth=ahead)), maps
 
     def _scene(
-        self, state: TrackerState, decided: Association, frame: Frame, detections: Detections, space: Space | None
+        self,
+        state: TrackerState,
+        decided: Association,
+        frame: Frame,
+        detections: Detections,
+        space: Space | None,
+        own: SeenTargets | None,
     ) -> SceneGraph:
-        tracks, boxes = decided.tracks, decided.boxes
+        tracks, depths, detected = decided.tracks, decided.tracks.depth, _numpy(detections.boxes)
         chosen = motion.chosen_filter(state.filter_errors)
         seen = decided.detection >= 0
         chance = self.shown_chance(state, decided, frame.size)
-        covered, _ = covers(boxes, boxes[seen], np.arange(len(boxes))[:, None] == np.flatnonzero(seen)[None])
-        depths = tracks.depth if np.isfinite(tracks.depth).any() else None
         scale = np.sqrt(state.spread[0] / state.spread[1])
         std = np.sqrt(np.stack([tracks.centre_covariance[:, chosen, 0], tracks.size_covariance[:, 0]], axis=1)) * scale
         states = np.where(seen, ObjectState.VISIBLE, np.where(decided.left, ObjectState.LEFT, ObjectState.HIDDEN))
         nodes = {
             "track_id": tracks.ids,
-            "box": boxes,
+            "box": decided.boxes,
             "box_std": np.repeat(std, 2, axis=1),
-            "visibility": np.where(seen, 1 - covered, 0.0),
             "state": states,
             "hidden_for": np.where(seen, 0.0, frame.timestamp - tracks.seen),
             "shown": seen | (~decided.left & (chance >= self.config.tracker.show.predicted)),
@@ -200,14 +258,21 @@ class Tracker:
             "class_id": tracks.classes,
             "detection": decided.detection,
         }
+        becomes = self._becomes(decided, detected if own is None else detected[own.free], frame)
+        if own is not None:
+            nodes["detection"] = np.append(own.free, -1)[decided.detection]
+            nodes, becomes = own.joined_nodes(nodes), own.joined_edges(becomes, len(tracks))
+            depths = np.concatenate([depths, _target_depths(own, detections, frame, space)])
+        boxes, seen, stay = nodes["box"], nodes["state"] == ObjectState.VISIBLE, nodes["state"] != ObjectState.LEFT
+        covered, _ = covers(boxes, boxes[seen], np.arange(len(boxes))[:, None] == np.flatnonzero(seen)[None])
+        nodes["visibility"] = np.where(seen, 1 - covered, 0.0)
+        depths = depths if np.isfinite(depths).any() else None
         if depths is not None and space is not None:
             nodes["position"] = positions(boxes, depths, space.intrinsics, space.world_from_camera)
         if detections.embeddings is not None:
-            nodes["embedding"] = _of_detection(_numpy(detections.embeddings), decided.detection, 0.0)
-        stay = ~decided.left
+            nodes["embedding"] = _of_detection(_numpy(detections.embeddings), nodes["detection"], 0.0)
         relates = relations_from_boxes(boxes[stay], None if depths is None else depths[stay])
         relates["edge_index"] = np.flatnonzero(stay)[relates["edge_index"]]
-        becomes = self._becomes(decided, _numpy(detections.boxes), frame)
         return SceneGraph.build(frame.index, frame.timestamp, nodes, relates, becomes)
 
     def _becomes(self, decided: Association, detected: np.ndarray, frame: Frame) -> dict[str, np.ndarray]:
@@ -322,6 +387,14 @@ def _depths(detections: Detections, frame: Frame, space: Space | None) -> np.nda
     size = frame.size or (space.depth.shape[1], space.depth.shape[0])
     masks = None if detections.masks is None else _numpy(detections.masks)
     return object_depths(space.depth, _numpy(detections.boxes), size, space.confidence, masks).depth
+
+
+def _target_depths(own: SeenTargets, given: Detections, frame: Frame, space: Space | None) -> np.ndarray:
+    """(K,) depths of the targets that are seen: those of their detections, else of the depth map; NaN where unknown."""
+    if given.depths is not None:
+        return _of_detection(_numpy(given.depths), own.detection)
+    depths = _depths(Detections.from_arrays(own.table.boxes), frame, space)
+    return np.where(own.states == ObjectState.VISIBLE, np.nan if depths is None else depths, np.nan)
 
 
 def _numpy(values: Tensor) -> np.ndarray:

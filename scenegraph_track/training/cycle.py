@@ -26,6 +26,7 @@ class CycleLoss(BaseModel):
 
     begins: int = Field(500, ge=0, description="step from which targets are followed there and back")
     weight: float = Field(1.0, ge=0, description="of the way back, next to pasted targets")
+    boxes: float = Field(0.1, ge=0, description="part of the box loss that counts: boxes of proposals are rough")
     confident: float = Field(0.5, description="least score of a frame of the way there that is remembered")
     factor: float = Field(4.5, gt=1, description="side of the views there, in mean sides of what was found")
     contrast: float = Field(0.1, ge=0, description="weight of the instance contrast")
@@ -97,4 +98,5 @@ class CycleStage(TargetStage):
         look = box_means(current, decode(response, net.stride, net.unit).detach(), net.stride).unflatten(0, (-1, 2))
         contrast = nt_xent(look[:, 0], look[:, 1], s.temperature)
         told = {"back_hit": hit, "back_giou": parts["giou"].detach(), "contrast": contrast.detach(), "reached": reached}
+        error = error - (1 - s.boxes) * parts["giou"]
         return error + s.contrast * contrast, told

@@ -20,6 +20,7 @@ from scenegraph_track.training.target_data import (
     coloured,
     drawn_colours,
     make_target_clip,
+    random_clip,
     spoilt,
     target_views,
 )
@@ -118,10 +119,6 @@ def draw_free_target(
     return {**_pasted_target(rng, clips, data, cycle, paste, size), **_proposal(rng, clips, data, cycle, size)}
 
 
-def _row(rng: np.random.Generator, clips: Chunks[FreeClipSettings]) -> dict[str, NDArray]:
-    return next(clips.rows([int(rng.integers(len(clips)))]))
-
-
 def _pasted_target(
     rng: np.random.Generator,
     clips: Chunks[FreeClipSettings],
@@ -137,7 +134,7 @@ def _pasted_target(
             cutouts.append(_cutout(rng, clips, cycle, paste))
             if rng.random() < paste.twins:
                 cutouts.append(recoloured(rng, cutouts[-1]))
-        images = _row(rng, clips)["images"]
+        images = random_clip(rng, clips)["images"]
         chosen = np.sort(rng.permutation(len(images))[: data.tests + 2])  # as many as there are views
         clip = pasted(rng, images[chosen], cutouts, paste)
         item = target_views(rng, clip, data, size)
@@ -149,7 +146,7 @@ def _pasted_target(
 def _cutout(
     rng: np.random.Generator, clips: Chunks[FreeClipSettings], cycle: CycleData, paste: PasteSettings
 ) -> Cutout:
-    row = _row(rng, clips)
+    row = random_clip(rng, clips)
     which = int(rng.integers(len(row["frames"])))
     image = row["images"][row["frames"][which]]
     good = np.flatnonzero(_usable(row, which, cycle, cycle.cutout_presence))
@@ -172,7 +169,7 @@ def _proposal(
     rng: np.random.Generator, clips: Chunks[FreeClipSettings], data: TargetData, cycle: CycleData, size: int
 ) -> Item:
     for _ in range(_ATTEMPTS):
-        row = _row(rng, clips)
+        row = random_clip(rng, clips)
         which = int(rng.integers(len(row["frames"])))
         good = np.flatnonzero(_usable(row, which, cycle, cycle.presence))
         if len(good):

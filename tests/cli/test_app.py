@@ -14,8 +14,8 @@ from scenegraph_track.version import __version__
 
 OPTIONS = {
     "": "--version --help",
-    "track": "--config --set --detections --out --save-video --save-graph --overwrite --offline --horizon --no-images "
-    "--frame-rate --device --workers --print-config --quiet -q --help",
+    "track": "--config --set --init --frame --detections --out --save-video --save-graph --overwrite --offline "
+    "--horizon --no-images --frame-rate --device --workers --print-config --quiet -q --help",
     "eval": "--help",
     "eval mot": "--results --benchmark --no-preproc --json --csv --help",
     "eval objects": "--worlds --split --sequences --frames --size --flow --depth --config --weights --workers --json "
