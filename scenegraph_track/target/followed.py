@@ -22,7 +22,7 @@ class FollowSettings(BaseModel):
     factor: float = Field(4.5, gt=1, description="side of a view in mean sides of the target")
     hann: float = Field(0.5, ge=0, le=1, description="preference for the middle of the view: 1 is a Hann window")
     interval: int = Field(5, ge=1, description="frames from one remembered view to the next, at least")
-    resizing: float = Field(0.5, gt=0, le=1, description="part of a change of width and height that is believed")
+    resizing: float = Field(0.3, gt=0, le=1, description="part of a change of width and height that is believed")
     margin: float = Field(4.0, gt=0, description="pixels of a box that stay in the image")
     widening: float = Field(1.1, ge=1, description="growth of the view with each frame without the target")
     widest: float = Field(2.0, ge=1, description="of it, at most")

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from scenegraph_track.data.worlds import PRESETS, render, sample_scene
 from scenegraph_track.errors import UserError
-from scenegraph_track.pretraining.paste import Cutout, PasteSettings, cut_out_patch, pasted, recoloured
 from scenegraph_track.target.views import cut_array, jittered, to_view, view_of_box
 from scenegraph_track.training.batches import Item
 from scenegraph_track.training.chunks import Chunks
@@ -67,7 +66,6 @@ class TargetData(BaseModel):
     seen: float = Field(0.25, ge=0, le=1, description="least visible part in a view that the target is to be found in")
     absent: float = Field(0.1, ge=0, le=1, description="share of views in which it is hidden, where there are such")
     smallest: float = Field(8.0, ge=1, description="least mean side of a target, pixels")
-    pasted: float = Field(0.0, ge=0, le=1, description="share of targets that are patches pasted into the clips")
     colour: float = Field(0.3, ge=0, description="strength of the random changes of brightness and colour")
     noise: float = Field(0.03, ge=0, description="largest deviation of the noise added to a view")
     blur: float = Field(0.2, ge=0, le=1, description="share of views that are blurred")
@@ -123,10 +121,8 @@ def draw_target(rng: np.random.Generator, clips: Chunks[TargetClipSettings], dat
         ``memory`` (1, 2, 3, S, S) and ``test`` (1, t, 3, S, S) uint8; their boxes (1, 2, 4) and (1, t, 4), pixels of
         the view; ``valid`` (1, 2), whether a view is remembered; ``present`` (1, t), whether the target can be seen.
     """
-    patches = data.pasted > 0 and rng.random() < data.pasted
     for _ in range(_ATTEMPTS):
-        clip = random_clip(rng, clips)
-        item = target_views(rng, _patched(rng, clip, clips, data) if patches else clip, data, size)
+        item = target_views(rng, random_clip(rng, clips), data, size)
         if item is not None:
             return item
     raise UserError("target clips: expected objects that can be seen, found none; lower data.visible or data.smallest")
@@ -135,20 +131,6 @@ def draw_target(rng: np.random.Generator, clips: Chunks[TargetClipSettings], dat
 def random_clip(rng: np.random.Generator, clips: Chunks) -> dict[str, NDArray]:
     """One of the clips."""
     return next(clips.rows([int(rng.integers(len(clips)))]))
-
-
-def _patched(
-    rng: np.random.Generator, clip: dict[str, NDArray], clips: Chunks[TargetClipSettings], data: TargetData
-) -> dict[str, NDArray]:
-    """Some frames of a clip through which patches of other clips move, often beside a twin of other colours."""
-    settings, cutouts = PasteSettings(), list[Cutout]()
-    for _ in range(int(rng.integers(settings.objects[0], settings.objects[1] + 1))):
-        images = random_clip(rng, clips)["images"]
-        cutouts.append(cut_out_patch(rng, images[int(rng.integers(len(images)))], settings.sides))
-        if rng.random() < settings.twins:
-            cutouts.append(recoloured(rng, cutouts[-1]))
-    chosen = np.sort(rng.permutation(len(clip["images"]))[: data.tests + 2])  # as many as there are views
-    return pasted(rng, clip["images"][chosen], cutouts, settings)
 
 
 def target_views(rng: np.random.Generator, clip: dict[str, NDArray], data: TargetData, size: int) -> Item | None:
