@@ -19,6 +19,7 @@ from scenegraph_track.graph.export import (
     write_graphml,
 )
 from scenegraph_track.graph.graph_tracker import GraphOutput, GraphTracker
+from scenegraph_track.graph.motion import Motion
 from scenegraph_track.graph.relation_heads import RelationHeads, relation_loss
 from scenegraph_track.graph.relations import relations_from_boxes
 from scenegraph_track.graph.sinkhorn import sparse_sinkhorn
@@ -30,6 +31,7 @@ __all__ = [
     "EvolvingState",
     "GraphOutput",
     "GraphTracker",
+    "Motion",
     "RelationHeads",
     "SceneGraphConstructor",
     "SoftAdjacency",

@@ -10,7 +10,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from scenegraph_track.graph.adjacency import SoftAdjacency
-from scenegraph_track.graph.relation_heads import RelationHeads
+from scenegraph_track.graph.relation_heads import RelationHeads, stated_relations
+from scenegraph_track.structures import RELATIONS
 
 NODE_GEOMETRY = 12
 """Width of what `node_geometry` tells of an object."""
@@ -61,8 +62,13 @@ class SceneGraphConstructor(nn.Module):
     ) -> None:
         super().__init__()
         self.appearance_dim, self.neighbours = appearance_dim, neighbours
-        self.node = _perceptron(NODE_GEOMETRY + 2 + appearance_dim + 1, node_dim)
-        self.edge = _perceptron(2 * node_dim + EDGE_GEOMETRY + 1, edge_dim)
+        told = NODE_GEOMETRY + 2 + appearance_dim + 1
+        self.node = nn.Sequential(
+            nn.Linear(told, node_dim), nn.ReLU(), nn.Linear(node_dim, node_dim), nn.LayerNorm(node_dim)
+        )
+        self.pair = nn.Linear(EDGE_GEOMETRY + len(RELATIONS) + 1, edge_dim)
+        self.ends = nn.Linear(node_dim, 2 * edge_dim, bias=False)
+        self.edge = nn.Sequential(nn.ReLU(), nn.Linear(edge_dim, edge_dim), nn.LayerNorm(edge_dim))
         self.adjacency = SoftAdjacency(edge_dim, temperature, keep)
         self.relations = RelationHeads(edge_dim)
 
@@ -83,7 +89,7 @@ class SceneGraphConstructor(nn.Module):
             boxes: (N, 4) xyxy pixels.
             scores: (N,) in [0, 1].
             visibility: (N,) in [0, 1].
-            size: (2,) width and height of the image, pixels.
+            size: (2,) width and height of the image, pixels, or (N, 2) for objects of several images.
             appearance: (N, appearance_dim), or None where unknown.
             positions: (N, 3) in the axes of the camera, or None; NaN where unknown.
             depth: (N, 3) mean, standard deviation and range of the depth within each object, or None; NaN where
@@ -98,17 +104,20 @@ class SceneGraphConstructor(nn.Module):
         geometry = node_geometry(boxes, size, positions, depth)
         nodes = self.node(torch.cat([geometry, scores[:, None], visibility[:, None], alike, told], 1))
         source, target = edge_index[0], edge_index[1]
-        pair = edge_geometry(boxes, edge_index, None if depth is None else depth[:, 0])
+        mean = None if depth is None else depth[:, 0]
+        pair, stated = edge_geometry(boxes, edge_index, mean), stated_relations(boxes, edge_index, mean)
         unit = alike / alike.norm(dim=1, keepdim=True).clamp(min=1e-6)
         cosine = (unit[source] * unit[target]).sum(1, keepdim=True)
-        edges = self.edge(torch.cat([nodes[source], nodes[target], pair, cosine], 1))
-        return ConstructedGraph(nodes, edge_index, edges, self.adjacency(edges, edge_index), self.relations(edges))
+        out, into = self.ends(nodes).chunk(2, 1)
+        edges = self.edge(out[source] + into[target] + self.pair(torch.cat([pair, stated.tanh(), cosine], 1)))
+        adjacency, relations = self.adjacency(edges, edge_index), self.relations(edges, stated)
+        return ConstructedGraph(nodes, edge_index, edges, adjacency, relations)
 
 
 def node_geometry(boxes: Tensor, size: Tensor, positions: Tensor | None, depth: Tensor | None) -> Tensor:
     """(N, NODE_GEOMETRY) where each object is and how large, in parts of the image, with unknown values 0 and told."""
     n = boxes.shape[0]
-    scale = torch.cat([size, size])
+    scale = torch.cat([size, size], -1)
     place = boxes / scale
     extent = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3) / size
     unknown = boxes.new_full((n, 3), torch.nan)
@@ -117,7 +126,8 @@ def node_geometry(boxes: Tensor, size: Tensor, positions: Tensor | None, depth: 
     squashed = torch.where(known, space, torch.zeros_like(space))
     squashed = squashed / (1 + squashed.abs())
     there = torch.stack([known[:, 2], known[:, 3]], 1).to(boxes)
-    return torch.cat([(place[:, :2] + place[:, 2:]) / 2, extent.log() / 3, squashed, there], 1)
+    middle = ((place[:, :2] + place[:, 2:]) / 2).clamp(-2, 3)
+    return torch.cat([middle, extent.log() / 3, squashed, there], 1)
 
 
 def edge_geometry(boxes: Tensor, edge_index: Tensor, depth: Tensor | None) -> Tensor:
@@ -173,7 +183,3 @@ def spatial_edges(boxes: Tensor, appearance: Tensor | None = None, neighbours: i
     i, j = np.divmod(np.unique(np.concatenate([pairs, j * n + i])), n)
     apart = i != j
     return torch.from_numpy(np.stack([i[apart], j[apart]])).to(boxes.device)
-
-
-def _perceptron(inputs: int, width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.LayerNorm(width))

@@ -9,16 +9,14 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from scenegraph_track.graph.constructor import ConstructedGraph
 from scenegraph_track.graph.message_passing import total
+from scenegraph_track.graph.motion import MOTION, Motion, covers, inside_part, motion_features
 from scenegraph_track.structures import ObjectState
 
-HIDDEN_SECONDS = 2.0
-"""A hidden object that nothing covers is taken to have left after so long."""
-
-_SEEN = -6.0
-"""Logarithm of the variance of a box that was just detected."""
-
+_SEEN_STD, _GROWTH = 0.05, 0.3
 _DECAY = 2.0
+_INSIDE = 0.25
 _BLEND = 0.1
 
 
@@ -29,11 +27,14 @@ class EvolvingState:
     Args:
         ids: (N,) int64 from 1.
         hidden: (N, D) recurrent states.
-        boxes: (N, 4) xyxy pixels, predicted where nothing was matched.
+        boxes: (N, 4) xyxy pixels; where nothing was matched, the expected box with the learned correction.
+        expected: (N, 4) the same without the correction.
+        height: (N,) of the last box that was matched, pixels.
         velocity: (N, 4) of the boxes' sides, pixels per second.
-        log_variance: (N,) logarithm of the variance of a box's sides in heights.
+        std: (N, 4) standard deviation of centre x, centre y, width and height, pixels.
         visibility: (N,) in [0, 1].
         away: (N,) seconds since last matched.
+        left: (N,) logit that an unmatched object is outside the image rather than hidden.
         state: (N,) of `ObjectState`.
         appearance: (N, A) mean unit appearance, zeros where unknown.
         hidden_by: (N,) row of the track that hides it, -1 where none does.
@@ -44,10 +45,13 @@ class EvolvingState:
     ids: Tensor
     hidden: Tensor
     boxes: Tensor
+    expected: Tensor
+    height: Tensor
     velocity: Tensor
-    log_variance: Tensor
+    std: Tensor
     visibility: Tensor
     away: Tensor
+    left: Tensor
     state: Tensor
     appearance: Tensor
     hidden_by: Tensor
@@ -59,13 +63,15 @@ class EvolvingState:
 
 
 class EvolvingSceneGraph(nn.Module):
-    """Carries a scene graph from frame to frame (object permanence); modules hold no state of a sequence.
+    r"""Carries a scene graph from frame to frame (object permanence); modules hold no state of a sequence.
 
-    Each track has a GRU state (the deck's temporal edge).  Where it was matched the input is its detection's node, else
-    nothing but the time that passed; messages from neighbours, weighted by adjacency, come in both cases.  A track
-    without match keeps its node: its box moves on by its velocity and a learned correction that begins at zero, its
-    variance grows, and its visibility decays.  It is *hidden* while something covers it, or for a short while, and has
-    *left* once it is outside the image or should long be seen.
+    Each track has a GRU state (the deck's temporal edge).  Its input is the node of what was matched and the messages
+    that it got from its neighbours, weighted by adjacency, or else the node that stands where the track is expected,
+    and in both cases how it moved.  A track without match keeps its node: where a model of motion expects the box
+    :math:`b` with the deviation :math:`\sigma`, it is at :math:`b + \sigma c`, with the deviation
+    :math:`\sigma \exp(l / 2)`, where :math:`c` and :math:`l` are learned and begin at zero.  So does what is learned
+    about whether it is hidden or has left, beside the rule that it has left once three quarters of the expected box are
+    outside the image.
 
     Args:
         node_dim: Width of nodes and of the states.
@@ -76,143 +82,141 @@ class EvolvingSceneGraph(nn.Module):
         super().__init__()
         self.node_dim, self.appearance_dim = node_dim, appearance_dim
         self.neighbour = nn.Linear(node_dim, node_dim)
-        self.cell = nn.GRUCell(2 * node_dim + 2, node_dim)
-        self.drift = nn.Linear(node_dim, 5)
-        nn.init.zeros_(self.drift.weight)
-        nn.init.zeros_(self.drift.bias)
+        self.cell = nn.GRUCell(2 * node_dim + MOTION, node_dim)
+        self.absent = nn.Sequential(nn.Linear(node_dim + MOTION, node_dim), nn.ReLU(), nn.Linear(node_dim, 9))
+        nn.init.zeros_(self.absent[-1].weight)
+        nn.init.zeros_(self.absent[-1].bias)
 
     def start(self, device: torch.device | str = "cpu") -> EvolvingState:
         """No tracks at all."""
         number = torch.zeros(0, dtype=torch.int64, device=device)
         value = torch.zeros(0, device=device)
-        wide = {"hidden": self.node_dim, "boxes": 4, "velocity": 4, "appearance": self.appearance_dim}
+        wide = {"hidden": self.node_dim, "appearance": self.appearance_dim}
+        wide |= dict.fromkeys(("boxes", "expected", "velocity", "std"), 4)
         return EvolvingState(
             **dict.fromkeys(("ids", "state", "hidden_by"), number),
             **{name: torch.zeros(0, width, device=device) for name, width in wide.items()},
-            **dict.fromkeys(("log_variance", "visibility", "away", "hidden_part"), value),
+            **dict.fromkeys(("height", "visibility", "away", "left", "hidden_part"), value),
             next_id=1,
         )
 
     def forward(
         self,
         state: EvolvingState,
-        nodes: Tensor,
+        graph: ConstructedGraph,
         boxes: Tensor,
         matched: Tensor,
         seconds: float,
         size: tuple[int, int],
         appearance: Tensor | None = None,
-        edge_index: Tensor | None = None,
-        adjacency: Tensor | None = None,
+        places: Tensor | None = None,
+        motion: Motion | None = None,
     ) -> EvolvingState:
         """One frame.
 
         Args:
             state: Before.
-            nodes: (M, node_dim) embeddings of the detections (`SceneGraphConstructor`).
-            boxes: (M, 4) xyxy pixels.
-            matched: (N,) row of each track's detection, -1 where there is none; detections that no track has start
-                tracks of their own.
+            graph: Of K objects (`SceneGraphConstructor`): the detections, and perhaps the places of unmatched tracks.
+            boxes: (K, 4) xyxy pixels.
+            matched: (N,) row of each track's detection, -1 where there is none; rows that no track has, nor as its
+                place, start tracks of their own.
             seconds: Since the last frame.
             size: (W, H) pixels.
-            appearance: (M, appearance_dim) or None.
-            edge_index: (2, E) spatial edges between detections, None without.
-            adjacency: (E,) their weights.
+            appearance: (K, appearance_dim) or None.
+            places: (N,) row that stands where each unmatched track is expected, -1 where there is none; None: nowhere.
+            motion: Where the caller expects the tracks, moved with the camera; None: `expect`.
 
         Returns:
             The next state, newborn tracks last.
         """
-        said = torch.zeros_like(nodes)
-        if edge_index is not None and adjacency is not None:
-            said = total(adjacency[:, None] * self.neighbour(nodes)[edge_index[0]], edge_index[1], nodes.shape[0])
-        seen = matched >= 0
-        moved = _next_boxes(state, self.drift(state.hidden), seconds)
-        found = _matched(torch.cat([nodes, said], 1), matched)
-        time = torch.full_like(state.away, seconds)
-        hidden = self.cell(torch.cat([found, seen.to(nodes)[:, None], time[:, None]], 1), state.hidden)
-        there = _matched(boxes, matched)
-        turned = state.velocity + 0.3 * (there - moved.boxes) / (state.away + seconds).clamp(min=1e-3)[:, None]
-        looks = boxes.new_zeros(boxes.shape[0], self.appearance_dim) if appearance is None else _unit(appearance)
-        alike = state.appearance
-        if appearance is not None:
-            alike = _unit((1 - _BLEND) * alike + _BLEND * _matched(looks, matched))
-        old = replace(
-            state,
-            hidden=hidden,
-            boxes=torch.where(seen[:, None], there, moved.boxes),
-            velocity=torch.where(seen[:, None], turned, state.velocity),
-            log_variance=torch.where(seen, torch.full_like(moved.log_variance, _SEEN), moved.log_variance),
-            visibility=torch.where(seen, torch.ones_like(state.visibility), moved.visibility),
-            away=torch.where(seen, torch.zeros_like(state.away), state.away + seconds),
-            appearance=torch.where(seen[:, None], alike, state.appearance),
-        )
-        return _explained(self._born(old, nodes, said, boxes, looks, matched), size)
-
-    def _born(
-        self,
-        old: EvolvingState,
-        nodes: Tensor,
-        said: Tensor,
-        boxes: Tensor,
-        looks: Tensor,
-        matched: Tensor,
-    ) -> EvolvingState:
+        motion = self.expect(state, seconds) if motion is None else motion
+        places = torch.full_like(matched, -1) if places is None else places
         free = torch.ones(boxes.shape[0] + 1, dtype=torch.bool, device=boxes.device)
-        free[matched] = False
-        rows = free[:-1].nonzero()[:, 0]
-        count = rows.shape[0]
-        flags = nodes.new_tensor([1.0, 0.0]).expand(count, 2)
-        first = self.cell(torch.cat([nodes[rows], said[rows], flags], 1), nodes.new_zeros(count, self.node_dim))
-        born = {
-            "ids": old.next_id + torch.arange(count, device=boxes.device),
-            "hidden": first,
-            "boxes": boxes[rows],
-            "velocity": torch.zeros_like(boxes[rows]),
-            "log_variance": boxes.new_full((count,), _SEEN),
-            "visibility": boxes.new_ones(count),
-            "away": boxes.new_zeros(count),
-            "state": rows.new_zeros(count),
-            "appearance": looks[rows],
-            "hidden_by": rows.new_full((count,), -1),
-            "hidden_part": boxes.new_zeros(count),
+        free[matched], free[places] = False, False
+        born = free[:-1].nonzero()[:, 0]
+        old = self._joined(state, born.shape[0])
+        matched = torch.cat([matched, born])
+        expected = torch.cat([motion.expected, boxes[born]])
+        velocity = torch.cat([motion.velocity, torch.zeros_like(boxes[born])])
+        std = torch.cat([motion.std, _SEEN_STD * (boxes[born, 3:] - boxes[born, 1:2]).expand(-1, 4)])
+
+        seen = matched >= 0
+        there = torch.where(seen[:, None], _rows(boxes, matched), expected)
+        away = torch.where(seen, 0.0, old.away + seconds)
+        height = torch.where(seen, there[:, 3] - there[:, 1], old.height)
+        covered, hidden_by = covers(there, seen)
+        inside = inside_part(there, boxes.new_tensor(size))
+        moved = Motion(expected, velocity, std)
+        told = motion_features(moved, there, height, away, torch.full_like(away, seconds), inside, covered)
+        rows = torch.where(seen, matched, torch.cat([places, born]))
+        hidden = self.remember(old.hidden, _rows(torch.cat([graph.nodes, self.messages(graph)], 1), rows), told)
+        guessed, deviation, left = self.guess(hidden, told, moved, height, inside)
+
+        looks = boxes.new_zeros(boxes.shape[0], self.appearance_dim) if appearance is None else _unit(appearance)
+        alike = _unit((1 - _BLEND) * old.appearance + _BLEND * _rows(looks, matched))
+        surprise = (there - expected) / (old.away + seconds).clamp(min=1e-3)[:, None]
+        unseen = torch.where(left > 0, int(ObjectState.LEFT), int(ObjectState.HIDDEN))
+        return replace(
+            old,
+            hidden=hidden,
+            boxes=torch.where(seen[:, None], there, guessed),
+            expected=there,
+            height=height,
+            velocity=velocity + 0.3 * surprise,
+            std=torch.where(seen[:, None], _SEEN_STD * height[:, None], deviation),
+            visibility=torch.where(seen, 1.0, old.visibility * math.exp(-_DECAY * seconds)),
+            away=away,
+            left=left,
+            state=torch.where(seen, int(ObjectState.VISIBLE), unseen),
+            appearance=torch.where(seen[:, None], alike, old.appearance),
+            hidden_by=hidden_by,
+            hidden_part=covered,
+        )
+
+    def expect(self, state: EvolvingState, seconds: float) -> Motion:
+        """Where the tracks are after some seconds, by their velocity."""
+        std = (_SEEN_STD + _GROWTH * (state.away + seconds)) * state.height
+        return Motion(state.expected + seconds * state.velocity, state.velocity, std[:, None].expand(-1, 4))
+
+    def messages(self, graph: ConstructedGraph) -> Tensor:
+        """(K, node_dim) what the nodes hear from their neighbours, weighted by adjacency."""
+        said = graph.adjacency[:, None] * self.neighbour(graph.nodes)[graph.edge_index[0]]
+        return total(said, graph.edge_index[1], graph.nodes.shape[0])
+
+    def remember(self, hidden: Tensor, found: Tensor, motion: Tensor) -> Tensor:
+        """The states (N, D) after a frame, from those before, nodes with messages (N, 2 D), and `motion_features`."""
+        return self.cell(torch.cat([found, motion], 1), hidden)
+
+    def guess(
+        self, hidden: Tensor, told: Tensor, motion: Motion, height: Tensor, inside: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of unmatched tracks: boxes (..., 4), their deviation (..., 4), and the logit of having left (...), see above.
+
+        Args:
+            hidden: (..., D) states after the frame.
+            told: (..., MOTION) of `motion_features`.
+            motion: What is expected.
+            height: (...) of the last detections, pixels.
+            inside: (...) part of the expected box in the image.
+        """
+        learned = self.absent(torch.cat([hidden, told], -1))
+        shift = learned[..., :4] * motion.std
+        middle = (motion.expected[..., :2] + motion.expected[..., 2:]) / 2 + shift[..., :2]
+        extent = motion.expected[..., 2:] - motion.expected[..., :2] + shift[..., 2:]
+        half = torch.maximum(extent, 0.1 * height.clamp(min=1.0)[..., None]) / 2
+        rule = ((_INSIDE - inside) / 0.05).clamp(-3, 3)
+        deviation = motion.std * (learned[..., 4:8] / 2).exp()
+        return torch.cat([middle - half, middle + half], -1), deviation, rule + learned[..., 8]
+
+    def _joined(self, state: EvolvingState, count: int) -> EvolvingState:
+        """The tracks and so many newborn ones, about which nothing is known yet."""
+        blank = {
+            name: torch.cat([value, value.new_zeros(count, *value.shape[1:])])
+            for name, value in vars(state).items()
+            if name != "next_id"
         }
-        joined = {name: torch.cat([getattr(old, name), value]) for name, value in born.items()}
-        return replace(old, **joined, next_id=old.next_id + count)
-
-
-def _next_boxes(state: EvolvingState, drift: Tensor, seconds: float) -> EvolvingState:
-    """Boxes, variance and visibility of tracks that nothing was matched to."""
-    height = (state.boxes[:, 3] - state.boxes[:, 1]).clamp(min=1.0)
-    boxes = state.boxes + seconds * (state.velocity + drift[:, :4] * height[:, None])
-    growth = nn.functional.softplus(drift[:, 4] - 2) * (state.away + seconds) * seconds
-    return replace(
-        state,
-        boxes=boxes,
-        log_variance=(state.log_variance.exp() + growth).log(),
-        visibility=state.visibility * math.exp(-_DECAY * seconds),
-    )
-
-
-def _explained(state: EvolvingState, size: tuple[int, int]) -> EvolvingState:
-    """What hides each unseen track, and whether it is hidden or has left."""
-    boxes, seen = state.boxes.detach(), state.away == 0
-    area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3).prod(1)
-    rows = (~seen).nonzero()[:, 0]
-    a, b = boxes[rows, None], boxes[None]
-    shared = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(2)
-    front = seen[None] & (b[..., 3] > a[..., 3])
-    covered = torch.where(front, shared / area[rows, None], shared.new_zeros(()))
-    covered, by = torch.cat([covered, covered.new_zeros(rows.shape[0], 1)], 1).max(1)  # the last column is nothing
-    hidden_by = torch.full_like(state.ids, -1).index_copy(0, rows, torch.where(covered > 0, by, -1))
-    part = torch.zeros_like(state.hidden_part).index_copy(0, rows, covered)
-    inside = torch.minimum(boxes, boxes.new_tensor([*size, *size])).clamp(min=0)
-    within = (inside[:, 2:] - inside[:, :2]).clamp(min=0).prod(1) / area
-    gone = ~seen & ((within < 0.25) | ((state.away > HIDDEN_SECONDS) & (part < 0.25)))
-    gone |= ~seen & (state.state == int(ObjectState.LEFT))
-    number = torch.where(
-        seen, int(ObjectState.VISIBLE), torch.where(gone, int(ObjectState.LEFT), int(ObjectState.HIDDEN))
-    )
-    return replace(state, state=number, hidden_by=hidden_by, hidden_part=part)
+        blank["ids"] = torch.cat([state.ids, state.next_id + torch.arange(count, device=state.ids.device)])
+        return EvolvingState(**blank, next_id=state.next_id + count)
 
 
 def reidentify(
@@ -248,9 +252,9 @@ def reidentify(
     return matched
 
 
-def _matched(values: Tensor, matched: Tensor) -> Tensor:
-    """The rows that are matched, zeros where there is none."""
-    return torch.cat([values.new_zeros(1, values.shape[1]), values]).index_select(0, matched + 1)
+def _rows(values: Tensor, rows: Tensor) -> Tensor:
+    """The rows of a table, zeros for row -1."""
+    return torch.cat([values.new_zeros(1, values.shape[1]), values]).index_select(0, rows + 1)
 
 
 def _unit(vectors: Tensor) -> Tensor:

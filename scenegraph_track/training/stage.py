@@ -22,7 +22,9 @@ STAGES: dict[str, str] = {
     "graph": "scenegraph_track.training.graph:GraphStage",
     "detector": "scenegraph_track.training.detector:DetectorStage",
     "target": "scenegraph_track.training.target:TargetStage",
+    "contextual": "scenegraph_track.training.contextual:ContextualStage",
     "cycle": "scenegraph_track.training.cycle:CycleStage",
+    "scene": "scenegraph_track.training.scene:SceneStage",
 }
 """Stages by name, each as ``module:class``; imported when asked for."""
 

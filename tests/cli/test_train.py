@@ -28,6 +28,17 @@ TARGETS = [
     "target_net.view=64",
 ]
 SMALL = {
+    "contextual": [
+        "clips.size=[64,48]",
+        "clips.frames=3",
+        "data.batch=2",
+        "data.whole=48",
+        "data.workers=0",
+        "data.smallest=4",
+        "one_stream.template=16",
+        "one_stream.search=32",
+        "cycle.warmup=1",
+    ],
     "cycle": [*TARGETS, "cycle.smallest=4", "cycle.presence=0.1"],
     "depth": [*LABELS, "labels.folder={folder}", "data.batch=2", "data.workers=0"],
     "detector": [
@@ -45,6 +56,7 @@ SMALL = {
     "graph": ["data.clips=2", "data.frames=4", "data.warm_up=4", "data.workers=0"],
     "target": TARGETS,
     "pose": [*LABELS, "labels.folder={folder}", "data.batch=2", "data.workers=0"],
+    "scene": ["worlds.size=[64,48]", "worlds.frames=6", "worlds.presets={{standard: 1.0}}", "data.batch=2"],
 }
 """What makes a recipe small; a recipe that is not here is run as it is."""
 
@@ -89,7 +101,10 @@ def test_recipes_are_complete(name: str, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("flo", "train flo: expected one of cycle, depth, detector, flow, geometry, graph, pose, target"),
+        (
+            "flo",
+            "train flo: expected one of contextual, cycle, depth, detector, flow, geometry, graph, pose, scene, target",
+        ),
         ("flo", "did you mean flow?"),
         ("flow --set train.stepz=3", "unknown setting train.stepz; did you mean train.steps?"),
         ("flow --config {geometry}", "expected a recipe of the stage flow, found one of geometry"),

@@ -15,9 +15,11 @@ from torch.export import Dim, export
 
 from scenegraph_track.errors import UserError
 from scenegraph_track.graph import (
+    ConstructedGraph,
     EvolvingSceneGraph,
     EvolvingState,
     GraphTracker,
+    Motion,
     SceneGraphConstructor,
     sparse_sinkhorn,
     spatial_edges,
@@ -157,9 +159,9 @@ class Evolved(nn.Module):
         super().__init__()
         self.net = told(EvolvingSceneGraph, 8, appearance_dim=4)
 
-    def forward(self, state, nodes, boxes, matched, appearance, edge_index, adjacency):
-        before = EvolvingState(**state)
-        return vars(self.net(before, nodes, boxes, matched, 0.1, (640, 480), appearance, edge_index, adjacency))
+    def forward(self, state, graph, boxes, matched, appearance, places, motion):
+        before, now, more = EvolvingState(**state), ConstructedGraph(**graph), Motion(**motion)
+        return vars(self.net(before, now, boxes, matched, 0.1, (640, 480), appearance, places, more))
 
 
 def scene(net: EvolvingSceneGraph, n: int, m: int, e: int) -> dict[str, object]:
@@ -169,23 +171,33 @@ def scene(net: EvolvingSceneGraph, n: int, m: int, e: int) -> dict[str, object]:
     state = net.start()
     for found, matched in ((boxes, seen[:0]), (boxes[:1], seen)):
         count = len(found)
-        state = net(state, torch.randn(count, 8), found, matched, 0.1, (640, 480), torch.randn(count, 4))
+        state = net(state, nodes_of(count, 0), found, matched, 0.1, (640, 480), torch.randn(count, 4))
+    rows = torch.arange(n)
     return {
         "state": vars(state),
-        "nodes": torch.randn(m, 8),
+        "graph": vars(nodes_of(m, e)),
         "boxes": objects(m)["boxes"],
-        "matched": torch.where(torch.arange(n) < min(n, m) / 2, torch.arange(n), -1),
+        "matched": torch.where(rows < min(n, m) / 2, rows, -1),
         "appearance": torch.randn(m, 4),
-        "edge_index": torch.randint(max(m, 1), (2, e)),
-        "adjacency": torch.rand(e),
+        "places": torch.where((rows >= min(n, m) / 2) & (rows < m), rows, -1),
+        "motion": {"expected": boxes + 5, "velocity": torch.randn(n, 4), "std": torch.rand(n, 4)},
     }
+
+
+def nodes_of(count: int, edges: int) -> ConstructedGraph:
+    ends = torch.randint(max(count, 1), (2, edges))
+    return ConstructedGraph(
+        torch.randn(count, 8), ends, torch.randn(edges, 4), torch.rand(edges), torch.randn(edges, 6)
+    )
 
 
 def test_the_evolving_graph_is_exported_for_any_number_of_tracks() -> None:
     net = Evolved()
     example = scene(net.net, 5, 6, 9)
     n, m, e = (Dim(name, min=0) for name in ("tracks", "detections", "pairs"))
-    shapes = {name: {0: m} for name in example} | {"matched": {0: n}, "edge_index": {1: e}, "adjacency": {0: e}}
+    shapes = {name: {0: m} for name in ("boxes", "appearance")} | {name: {0: n} for name in ("matched", "places")}
+    shapes["motion"] = {name: {0: n} for name in example["motion"]}
+    shapes["graph"] = {name: {0: e} for name in example["graph"]} | {"nodes": {0: m}, "edge_index": {1: e}}
     shapes["state"] = {name: {0: n} for name in example["state"]} | {"next_id": Dim.DYNAMIC}
     program = export(net, (), example, dynamic_shapes=shapes).module()
     for size in ((5, 6, 9), (30, 20, 60), (7, 3, 4), (4, 0, 0), (1, 0, 0), (0, 3, 2), (0, 0, 0)):
