@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from scenegraph_track.graph.constructor import ConstructedGraph
 from scenegraph_track.graph.message_passing import total
-from scenegraph_track.graph.motion import MOTION, Motion, covers, inside_part, motion_features
+from scenegraph_track.graph.motion import MOTION, Motion, hiding, inside_part, motion_features
 from scenegraph_track.structures import ObjectState
 
 _SEEN_STD, _GROWTH = 0.05, 0.3
@@ -144,7 +144,7 @@ class EvolvingSceneGraph(nn.Module):
         there = torch.where(seen[:, None], _rows(boxes, matched), expected)
         away = torch.where(seen, 0.0, old.away + seconds)
         height = torch.where(seen, there[:, 3] - there[:, 1], old.height)
-        covered, hidden_by = covers(there, seen)
+        covered, hidden_by = hiding(there, seen)
         inside = inside_part(there, boxes.new_tensor(size))
         moved = Motion(expected, velocity, std)
         told = motion_features(moved, there, height, away, torch.full_like(away, seconds), inside, covered)

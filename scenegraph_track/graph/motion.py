@@ -10,6 +10,9 @@ from torch import Tensor
 MOTION = 15
 """Width of what `motion_features` tells of a track."""
 
+HIDING = 0.25
+"""Part of a box from which what covers it is said to hide it."""
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -58,8 +61,16 @@ def inside_part(boxes: Tensor, size: Tensor) -> Tensor:
     return (corners[..., 2:] - corners[..., :2]).clamp(min=0).prod(-1) / area
 
 
-def covers(boxes: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """(N,) the largest part of each unseen box behind a seen one with a lower bottom edge, and (N,) its row or -1."""
+def hiding(boxes: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """What hides tracks that are not seen: the box that covers most of theirs, of seen ones with a lower bottom edge.
+
+    Args:
+        boxes: (N, 4) xyxy pixels.
+        seen: (N,) bool.
+
+    Returns:
+        The part that it covers (N,), and its row (N,), -1 where that part is less than `HIDING`; 0 and -1 of seen ones.
+    """
     boxes = boxes.detach()
     area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3).prod(1)
     rows = (~seen).nonzero()[:, 0]
@@ -69,4 +80,6 @@ def covers(boxes: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     covered = torch.where(front, shared / area[rows, None], 0.0)
     covered, by = torch.cat([covered, covered.new_zeros(rows.shape[0], 1)], 1).max(1)  # the last column is nothing
     whole = torch.zeros_like(area).index_copy(0, rows, covered)
-    return whole, torch.full_like(seen, -1, dtype=torch.int64).index_copy(0, rows, torch.where(covered > 0, by, -1))
+    return whole, torch.full_like(seen, -1, dtype=torch.int64).index_copy(
+        0, rows, torch.where(covered > HIDING, by, -1)
+    )

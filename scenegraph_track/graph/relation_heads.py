@@ -30,7 +30,7 @@ class RelationHeads(nn.Module):
 
 
 def stated_relations(boxes: Tensor, edge_index: Tensor, depth: Tensor | None = None) -> Tensor:
-    """Logits (E, 6) of the relations by the rules of `relations_from_boxes`, none beyond that of 0.2 %.
+    """Logits (E, 6) of the relations by the rules of `relations_from_boxes`, none beyond that of 0.01 %.
 
     Args:
         boxes: (N, 4) xyxy pixels.
@@ -57,7 +57,7 @@ def stated_relations(boxes: Tensor, edge_index: Tensor, depth: Tensor | None = N
         "contains": ((covered - 0.9) / 0.02).sigmoid() * (area_a > area_b),
         "near": ((1 - apart.norm(dim=1) / height) / 0.2).sigmoid(),
     }
-    return torch.stack([said[name] for name in RELATIONS], 1).logit(eps=0.002)
+    return torch.stack([said[name] for name in RELATIONS], 1).logit(eps=1e-4)
 
 
 def relation_loss(logits: Tensor, truth: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scenegraph_track.errors import UserError
 from scenegraph_track.graph import EvolvingSceneGraph, Motion, SceneGraphConstructor
-from scenegraph_track.graph.motion import inside_part, motion_features
+from scenegraph_track.graph.motion import hiding, inside_part, motion_features
 from scenegraph_track.structures import TrackerState
 from scenegraph_track.tracking import motion
 from scenegraph_track.tracking.emission import covers
@@ -96,7 +96,7 @@ class SceneModel:
         height = _floats(tracks.last_box[:, 3] - tracks.last_box[:, 1])
         away = _floats(np.where(seen, 0.0, state.timestamp - tracks.seen))
         step = torch.full_like(away, state.step if np.isfinite(state.step) else _FIRST_STEP)
-        inside, behind = inside_part(there, extent), _floats(np.where(seen, 0.0, covered))
+        inside, (behind, hidden_by) = inside_part(there, extent), hiding(there, torch.from_numpy(seen))
         features = motion_features(moved, there, height, away, step, inside, behind)
         if memory.shape[1] != self.evolving.node_dim:
             memory = np.zeros((len(tracks), self.evolving.node_dim))
@@ -104,35 +104,18 @@ class SceneModel:
         hidden = self.evolving.remember(_floats(memory), nodes, features)
         guessed, std, left = self.evolving.guess(hidden, features, moved, height, inside)
 
-        relation = graph.relations.sigmoid().double().numpy()
         return SceneTold(
             memory=hidden.double().numpy(),
             boxes=np.where(seen[:, None], boxes, guessed.double().numpy()),
             box_std=np.where(seen[:, None], np.nan, std.double().numpy()),
             left=np.where(seen, 0.0, left.sigmoid().double().numpy()),
-            hidden_by=hiding(graph.edge_index.numpy(), relation[:, 0], seen),
+            hidden_by=hidden_by.numpy(),
             relates={
                 "edge_index": graph.edge_index.numpy(),
-                "relation": relation,
+                "relation": graph.relations.sigmoid().double().numpy(),
                 "adjacency": graph.adjacency.double().numpy(),
             },
         )
-
-
-def hiding(edge_index: np.ndarray, occludes: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """(N,) row of the seen object that most probably hides each unseen one, -1 where that is not probable.
-
-    Args:
-        edge_index: (2, E) sources over targets.
-        occludes: (E,) probability that the source hides the target.
-        seen: (N,) bool.
-    """
-    by = np.full(len(seen), -1)
-    source, target = edge_index
-    likely = np.flatnonzero(seen[source] & ~seen[target] & (occludes > 0.5))
-    likely = likely[np.argsort(occludes[likely], kind="stable")]
-    by[target[likely]] = source[likely]  # the most probable one is written last
-    return by
 
 
 def sides_velocity(decided: Association, chosen: int) -> np.ndarray:

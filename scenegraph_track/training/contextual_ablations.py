@@ -238,7 +238,7 @@ def main() -> None:
     """Run the ablations from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=150, help="of each row")
-    parser.add_argument("--start-steps", type=int, default=1500, help="of the start that the rows of a seed share")
+    parser.add_argument("--start-steps", type=int, default=2000, help="of the start that the rows of a seed share")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS, metavar="ROW", help=", ".join(ROWS))

@@ -7,7 +7,7 @@ import math
 import torch
 
 from scenegraph_track.graph import Motion
-from scenegraph_track.graph.motion import covers, inside_part, motion_features
+from scenegraph_track.graph.motion import hiding, inside_part, motion_features
 
 STEP = 0.1
 
@@ -36,7 +36,7 @@ def test_inside_and_behind_by_hand() -> None:
     torch.testing.assert_close(inside_part(boxes, torch.tensor([310.0, 140])), torch.tensor([0.25, 0.5, 1 / 6]))
     several = torch.tensor([[310.0, 140], [30, 180], [30, 180]])
     torch.testing.assert_close(inside_part(boxes, several), torch.tensor([0.25, 1, 0]))
-    boxes = torch.tensor([box(0), box(15, h=90), box(3, h=85), box(200)])
-    covered, by = covers(boxes, torch.tensor([False, True, False, False]))
-    torch.testing.assert_close(covered, torch.tensor([0.5, 0, 18 / 30, 0]))
-    assert by.tolist() == [1, -1, 1, -1]
+    boxes = torch.tensor([box(0), box(15, h=90), box(3, h=85), box(-10), box(200)])
+    covered, by = hiding(boxes, torch.tensor([False, True, False, False, False]))
+    torch.testing.assert_close(covered, torch.tensor([15 / 30, 0, 18 / 30, 5 / 30, 0]))
+    assert by.tolist() == [1, -1, 1, -1, -1]

@@ -13,7 +13,7 @@ from scenegraph_track.errors import UserError
 from scenegraph_track.graph import EvolvingSceneGraph, SceneGraphConstructor
 from scenegraph_track.structures import SceneGraph
 from scenegraph_track.tracking.reference import associate, start_state
-from scenegraph_track.tracking.scene_model import SceneModel, SceneTold, hiding, scene_model
+from scenegraph_track.tracking.scene_model import SceneModel, SceneTold, scene_model
 from scenegraph_track.tracking.situation import prepare
 from scenegraph_track.training.weights import save_weights
 
@@ -52,7 +52,7 @@ def test_a_hidden_object_gets_another_box_and_its_own_deviation() -> None:
     sooner = walk(model(untrained=True), 1)[-1]
     assert (plain.box_std[1] > sooner.box_std[1]).all() and not np.allclose(plain.box_std[1], learned.box_std[1])
     assert learned.left[0] == 0 and 0 < learned.left[1] < 1
-    assert plain.left[1] < 0.5
+    assert plain.left[1] < 0.5 and learned.hidden_by.tolist() == [-1, 0]
 
 
 def test_what_it_says_is_an_edge_of_the_scene_graph() -> None:
@@ -79,13 +79,6 @@ def test_memory_counts_and_that_of_another_width_does_not() -> None:
         state, decided = associate(prepare(state, settings, k / 10, boxes, np.ones(2), image_size=SIZE))
         blind.append(forgetful.tell(np.zeros((2, 3)), decided, state, SIZE))
     assert np.array_equal(blind[0].memory, said[0].memory) and not np.allclose(blind[1].memory, said[1].memory)
-
-
-def test_who_hides_an_object_is_seen_and_the_most_probable() -> None:
-    edges = np.array([[0, 1, 2, 3, 0], [3, 3, 3, 0, 1]])
-    seen = np.array([True, True, False, False])
-    assert hiding(edges, np.array([0.6, 0.8, 0.9, 0.9, 0.9]), seen).tolist() == [-1, -1, -1, 1]
-    assert hiding(edges, np.array([0.4, 0.3, 0.9, 0.9, 0.9]), seen).tolist() == [-1, -1, -1, -1]
 
 
 def test_no_tracks_at_all() -> None:
