@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from scenegraph_track.cli import eval_geometry, eval_objects, eval_occlusion, eval_single
+from scenegraph_track.cli import eval_geometry, eval_objects, eval_occlusion, eval_points, eval_single
 from scenegraph_track.cli.console import out, usage
 from scenegraph_track.cli.result_files import annotated_sequences, read_result, read_truth, result_files
 from scenegraph_track.errors import UserError
@@ -48,6 +48,7 @@ for command in (
     eval_geometry.pose,
     eval_objects.objects,
     eval_occlusion.occlusion,
+    eval_points.points,
     eval_single.single,
 ):
     app.command()(command)

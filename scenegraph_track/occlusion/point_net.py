@@ -1,0 +1,149 @@
+"""The network that moves supposed tracks of points to where the points are, in a window of frames."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn.functional import gelu
+
+from scenegraph_track.occlusion.point_features import AROUND, LEVELS, REACH, STRIDE, Level, PointEncoder, correlate
+from scenegraph_track.occlusion.point_layers import SpaceTimeLayer
+
+
+class PointNetSettings(BaseModel):
+    """Sizes of a `PointNet`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    channels: tuple[int, int, int] = Field((24, 48, 64), description="of the encoder at 1/2, 1/4 and 1/8")
+    features: int = Field(48, ge=1, description="dimension of the features of an image")
+    dim: int = Field(96, ge=4, description="of the tokens")
+    layers: int = Field(2, ge=1, description="space-time layers of an iteration")
+    heads: int = Field(4, ge=1, description="of the attention")
+    virtual: int = Field(16, ge=1, description="virtual tracks through which points exchange")
+    window: int = Field(8, ge=2, description="frames that are looked at together")
+    stride: int = Field(4, ge=1, description="new frames in a window, after the first")
+    iterations: int = Field(3, ge=1, description="corrections of a window")
+
+
+class Supposed(NamedTuple):
+    """What is supposed of N points in T frames, for each of B clips.
+
+    Args:
+        positions: (B, N, T, 2) pixels.
+        visible: (B, N, T) logits.
+        confident: (B, N, T) logits of an error below `CONFIDENT` pixels.
+        tokens: (B, N, T, d) of the last iteration, or None before the first.
+    """
+
+    positions: Tensor
+    visible: Tensor
+    confident: Tensor
+    tokens: Tensor | None = None
+
+
+CONFIDENT = 8.0
+"""Pixels."""
+
+_FREQUENCIES = 5
+
+
+class PointNet(nn.Module):
+    """Corrects tracks of points again and again by what is seen at their supposed places.
+
+    Each iteration compares the looks of every point with the image round its supposed position in every frame
+    (`correlate`), lets all frames of a track and all tracks of a frame exchange (`SpaceTimeLayer`), and adds what comes
+    out to positions, visibility and confidence (CoTracker3, Karaev et al., 2024, section 3; written anew from the
+    equations).
+
+    Args:
+        settings: Sizes.
+    """
+
+    def __init__(self, settings: PointNetSettings | None = None) -> None:
+        super().__init__()
+        self.settings = settings = settings or PointNetSettings()
+        dim = settings.dim
+        self.encoder = PointEncoder(settings.channels, settings.features)
+        products = (2 * AROUND + 1) ** 2 * (2 * REACH + 1) ** 2
+        self.look = nn.Linear(products, dim // 2)
+        self.join = nn.Linear(LEVELS * (dim // 2) + 4 * (1 + 2 * _FREQUENCIES) + 3, dim)
+        self.times = nn.Parameter(0.02 * torch.randn(settings.window, dim))
+        self.virtual = nn.Parameter(torch.randn(settings.virtual, dim))
+        self.layers = nn.ModuleList(SpaceTimeLayer(dim, settings.heads) for _ in range(settings.layers))
+        self.norm = nn.LayerNorm(dim)
+        self.move = nn.Linear(dim, 2)
+        self.see = nn.Linear(dim, 2)
+        nn.init.normal_(self.move.weight, 0, 1e-3)
+        nn.init.zeros_(self.move.bias)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, D, h, w) of images (B, 3, H, W) in [0, 1]."""
+        return self.encoder(images)
+
+    def forward(
+        self,
+        levels: list[Level],
+        supposed: Supposed,
+        descriptions: Tensor,
+        known: Tensor,
+        given: Tensor,
+        iterations: int | None = None,
+    ) -> list[Supposed]:
+        """Correct the tracks of a window.
+
+        Args:
+            levels: Pyramid of the B * T frames, clip after clip.
+            supposed: Where the points may be.
+            descriptions: (B, N, L, 9, D) of `describe`.
+            known: (B, N, T) bool, false before a point's first frame.
+            given: (B, N, T) bool, true in its first frame: what is supposed there is true and stays.
+            iterations: In place of those of the settings.
+
+        Returns:
+            What is supposed after each iteration.
+        """
+        found = []
+        for _ in range(iterations or self.settings.iterations):
+            supposed = self._corrected(levels, supposed, descriptions, known, given)
+            found.append(supposed)
+        return found
+
+    def _corrected(
+        self, levels: list[Level], supposed: Supposed, descriptions: Tensor, known: Tensor, given: Tensor
+    ) -> Supposed:
+        positions = supposed.positions.detach()
+        batch, frames = positions.shape[0], positions.shape[2]
+        tracks = self._tokens(levels, supposed, descriptions, given)
+        virtual = self.virtual[None, :, None] + self.times[:frames]
+        virtual = virtual.expand(batch, -1, -1, -1)
+        for layer in self.layers:
+            tracks, virtual = layer(tracks, virtual, known)
+        tracks = self.norm(tracks)
+        step, logits = STRIDE * self.move(tracks), self.see(tracks)
+        positions = torch.where(given[..., None], positions, positions + step)
+        return Supposed(positions, supposed.visible + logits[..., 0], supposed.confident + logits[..., 1], tracks)
+
+    def _tokens(self, levels: list[Level], supposed: Supposed, descriptions: Tensor, given: Tensor) -> Tensor:
+        """(B, N, T, d) of what is seen at the supposed positions and how they move."""
+        positions = supposed.positions.detach()
+        batch, count, frames = positions.shape[:3]
+        numbers = torch.arange(batch * frames, device=positions.device).view(batch, 1, frames).expand(-1, count, -1)
+        products = correlate(levels, numbers, positions, descriptions)
+        seen = gelu(self.look(products), approximate="tanh").flatten(3)
+        step = positions[:, :, 1:] - positions[:, :, :-1]
+        none = torch.zeros_like(positions[:, :, :1])
+        steps = torch.cat([torch.cat([none, step], 2), torch.cat([step, none], 2)], -1) / STRIDE
+        belief = torch.stack([supposed.visible.tanh(), supposed.confident.tanh(), given.float()], -1)
+        joined = torch.cat([seen, _waves(steps), belief], -1)
+        return self.join(joined) + self.times[:frames]
+
+
+def _waves(values: Tensor) -> Tensor:
+    """Values (..., C) and their sines and cosines at `_FREQUENCIES` octaves, (..., C (1 + 2 f))."""
+    scaled = values[..., None] * (math.pi * 2.0 ** torch.arange(-4, _FREQUENCIES - 4, device=values.device))
+    return torch.cat([values / 4, scaled.sin().flatten(-2), scaled.cos().flatten(-2)], -1)

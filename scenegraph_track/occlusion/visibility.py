@@ -1,0 +1,170 @@
+"""How much can be seen of each object of a video, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from scenegraph_track.occlusion.object_points import box_priors, points_in_boxes
+from scenegraph_track.occlusion.occu_solver import OccuSolver
+from scenegraph_track.occlusion.point_net import PointNet, Supposed
+from scenegraph_track.occlusion.point_tracker import PointState, PointTracker
+
+
+@dataclass(frozen=True)
+class VisibleParts:
+    """What can be seen of O objects in T consecutive frames.
+
+    Args:
+        start: Number of the first frame.
+        objects: The objects' names.
+        fraction: (O, T) visible part, 0 to 1; NaN before an object was given.
+        positions: (O, P, T, 2) of the points on them, pixels; NaN before.
+        visibility: (O, P, T) probability that a point is seen and lies on the object.
+    """
+
+    start: int
+    objects: tuple[Hashable, ...]
+    fraction: Tensor
+    positions: Tensor
+    visibility: Tensor
+
+
+@dataclass(frozen=True)
+class VisibilityState:
+    """All that is carried from frame to frame; its size grows with the objects, not with the video.
+
+    Args:
+        points: Of the point tracker; P rows for each object.
+        objects: The objects' names.
+        given: (O,) numbers of the frames in which their points were chosen.
+        priors: (O, h, w) where they were there.
+    """
+
+    points: PointState
+    objects: tuple[Hashable, ...]
+    given: Tensor
+    priors: Tensor | None
+
+
+class VisibilityTracker:
+    """Follows points on objects and tells what part of each can be seen (OccuSolver).
+
+    Args:
+        points: Trained point network.
+        solver: Trained on top of it.
+        count: Points of an object.
+        stride: New frames that are looked at together; 1: no delay.
+        **options: Of `PointTracker`.
+    """
+
+    def __init__(
+        self, points: PointNet, solver: OccuSolver, count: int = 24, stride: int | None = None, **options: object
+    ) -> None:
+        self.tracker = PointTracker(points, stride, **options)  # type: ignore[arg-type]
+        self.solver, self.count = solver, count
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path = "embedded", **options: object) -> Self:
+        """With the weights that ship, or OccuSolver's of a file, for the point tracker that ships.
+
+        Raises:
+            UserError: No weights ship, or the file does not fit.
+        """
+        from scenegraph_track.occlusion.embedded import point_network, solver_network
+
+        points = point_network()
+        return cls(points, solver_network(points, None if path == "embedded" else path), **options)  # type: ignore[arg-type]
+
+    def start(self) -> VisibilityState:
+        """Before the first frame."""
+        points = self.tracker.start()
+        return VisibilityState(points, (), points.queries.new_zeros(0, dtype=torch.long), None)
+
+    @torch.no_grad()
+    def step(
+        self,
+        state: VisibilityState,
+        image: Tensor,
+        boxes: Mapping[Hashable, Tensor] | None = None,
+        forget: tuple[Hashable, ...] = (),
+    ) -> tuple[VisibilityState, VisibleParts | None]:
+        """Take in the next frame.
+
+        Args:
+            state: Of the frame before.
+            image: (3, H, W), uint8 or float in [0, 1].
+            boxes: (4,) xyxy pixels of objects whose points are to be chosen in this frame: new ones, or known ones that
+                are well seen and have turned.
+            forget: Objects that are not to be followed on.
+
+        Returns:
+            The new state; and every ``stride`` frames what can be seen in the last frames.
+
+        Raises:
+            UserError: See `PointTracker.step`.
+        """
+        boxes = {name: torch.as_tensor(box, dtype=torch.float32) for name, box in (boxes or {}).items()}
+        state = self._without(state, {*boxes, *forget})
+        state = replace(state, points=self.tracker.take(state.points, image))
+        if boxes:
+            state = self._with(state, boxes)
+        return self._looked(state) if self.tracker.due(state.points) else (state, None)
+
+    @torch.no_grad()
+    def finish(self, state: VisibilityState) -> tuple[VisibilityState, VisibleParts | None]:
+        """Look at the frames that have not been looked at, at the end of a video."""
+        return self._looked(state) if state.points.frames > state.points.done else (state, None)
+
+    def _without(self, state: VisibilityState, names: set[Hashable]) -> VisibilityState:
+        kept = [row for row, name in enumerate(state.objects) if name not in names]
+        if len(kept) == len(state.objects):
+            return state
+        rows = torch.tensor(kept, dtype=torch.long, device=state.given.device)
+        points = (rows[:, None] * self.count + torch.arange(self.count, device=rows.device)).flatten()
+        return VisibilityState(
+            self.tracker.keep(state.points, points),
+            tuple(state.objects[row] for row in kept),
+            state.given[rows],
+            None if state.priors is None else state.priors[rows],
+        )
+
+    def _with(self, state: VisibilityState, boxes: Mapping[Hashable, Tensor]) -> VisibilityState:
+        assert state.points.size is not None and state.points.image is not None
+        limit = torch.tensor([*state.points.size, *state.points.size], dtype=torch.float32)
+        given = torch.minimum(torch.stack(list(boxes.values())).clamp(min=0), limit)
+        points = self.tracker.add(state.points, points_in_boxes(given, self.count).flatten(0, 1))
+        scale = self.tracker.scale(points)
+        priors = box_priors(given.to(scale) * scale.repeat(2), (points.image.shape[1], points.image.shape[2]))
+        now = state.given.new_full((len(boxes),), points.frames - 1)
+        return VisibilityState(
+            points,
+            (*state.objects, *boxes),
+            torch.cat([state.given, now]),
+            priors if state.priors is None else torch.cat([state.priors, priors]),
+        )
+
+    def _looked(self, state: VisibilityState) -> tuple[VisibilityState, VisibleParts | None]:
+        points, tracks, found = self.tracker.look(state.points)
+        state = replace(state, points=points)
+        if tracks is None:
+            return state, None
+        objects, frames = len(state.objects), tracks.positions.shape[1]
+        numbers = torch.arange(frames, device=state.given.device) + tracks.start
+        there = numbers >= state.given[:, None]
+        known = there[:, None].expand(-1, self.count, -1)
+        at = (state.given - tracks.start).clamp(min=-1)
+        grouped = [Supposed(*(part[0].unflatten(0, (objects, self.count)) for part in one)) for one in found]
+        seen = self.solver(grouped, known, known.any(2), state.priors, at)
+        return state, VisibleParts(
+            tracks.start,
+            state.objects,
+            torch.where(there, seen.fraction, torch.nan),
+            tracks.positions.unflatten(0, (objects, self.count)),
+            seen.point_logits.sigmoid() * seen.member_logits.sigmoid()[..., None] * known,
+        )
