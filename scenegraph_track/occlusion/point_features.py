@@ -22,6 +22,9 @@ REACH = 3
 AROUND = 1
 """Cells round a point that describe it, at each level."""
 
+_SHARP = 4.0
+"""Factor of the products of unit vectors."""
+
 
 class PointEncoder(nn.Module):
     """Features at a quarter of the resolution: a small convolutional network with one coarser branch.
@@ -42,9 +45,11 @@ class PointEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features of unit length (B, D, h, w) of images (B, 3, H, W) in [0, 1]; h and w are rounded up."""
-        quarter = self.second(self.first(standardised(pad_to(images, STRIDE))))
+        whole = standardised(pad_to(images, STRIDE)).contiguous(memory_format=torch.channels_last)  # faster
+        quarter = self.second(self.first(whole))
         coarse = interpolate(self.third(quarter), quarter.shape[-2:], mode="bilinear", align_corners=False)
-        return normalize(self.out(leaky_relu(self.mixed(torch.cat([quarter, coarse], 1)), SLOPE)), dim=1)
+        found = self.out(leaky_relu(self.mixed(torch.cat([quarter, coarse], 1)), SLOPE))
+        return normalize(found - found.mean((2, 3), keepdim=True), dim=1)
 
 
 class Level(NamedTuple):
@@ -99,8 +104,8 @@ def _lattice(level: Level, frames: Tensor, cells: Tensor, reach: int) -> tuple[T
 def _blended(values: Tensor, fraction: Tensor) -> Tensor:
     """Values (..., s, s, C) on a lattice, between whose points the positions lie (..., 2): (..., s - 1, s - 1, C)."""
     fx, fy = fraction[..., 0, None, None, None], fraction[..., 1, None, None, None]
-    rows = values[..., :-1, :, :] * (1 - fy) + values[..., 1:, :, :] * fy
-    return rows[..., :-1, :] * (1 - fx) + rows[..., 1:, :] * fx
+    rows = torch.lerp(values[..., :-1, :, :], values[..., 1:, :, :], fy)
+    return torch.lerp(rows[..., :-1, :], rows[..., 1:, :], fx)
 
 
 def _cells(positions: Tensor, level: int) -> Tensor:
@@ -138,7 +143,30 @@ def correlate(levels: list[Level], frames: Tensor, positions: Tensor, descriptio
     found = []
     for number, level in enumerate(levels):
         around, fraction = _lattice(level, frames, _cells(positions, number), REACH)
-        products = around.flatten(-3, -2) @ descriptions[..., number, :, :].transpose(-1, -2)
+        products = around.flatten(-3, -2) @ (_SHARP * descriptions[..., number, :, :]).transpose(-1, -2)
         side = 2 * REACH + 2
         found.append(_blended(products.unflatten(-2, (-1, side, side)), fraction).flatten(-3))
     return torch.stack(found, -2)
+
+
+def aligned(products: Tensor) -> Tensor:
+    """How well the surroundings of a point fit at each shift: the products of cells that lie alike, summed.
+
+    Args:
+        products: (..., L, 9 * 49) of `correlate`.
+
+    Returns:
+        (..., L, 25) of the shifts by up to two cells, row by row.
+    """
+    side, around = 2 * REACH + 1, 2 * AROUND + 1
+    table = products.unflatten(-1, (side, side, around**2))
+    count = side - 2 * AROUND
+    parts = [table[..., y : y + count, x : x + count, y * around + x] for y in range(around) for x in range(around)]
+    return torch.stack(parts, -1).sum(-1).flatten(-2)
+
+
+def shifts(device: torch.device) -> Tensor:
+    """(25, 2) x and y of the shifts of `aligned`, cells."""
+    steps = torch.arange(-(REACH - AROUND), REACH - AROUND + 1, dtype=torch.float32, device=device)
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    return torch.stack([x, y], -1).flatten(0, 1)

@@ -10,7 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from scenegraph_track.occlusion.point_features import AROUND, LEVELS, REACH, STRIDE, Level, PointEncoder, correlate
+from scenegraph_track.occlusion.point_features import (
+    AROUND,
+    LEVELS,
+    REACH,
+    STRIDE,
+    Level,
+    PointEncoder,
+    aligned,
+    correlate,
+    shifts,
+)
 from scenegraph_track.occlusion.point_layers import SpaceTimeLayer
 
 
@@ -38,12 +48,14 @@ class Supposed(NamedTuple):
         visible: (B, N, T) logits.
         confident: (B, N, T) logits of an error below `CONFIDENT` pixels.
         tokens: (B, N, T, d) of the last iteration, or None before the first.
+        fits: (B, N, T, L, 25) logits of the shifts of the positions before it, by looks alone; None before the first.
     """
 
     positions: Tensor
     visible: Tensor
     confident: Tensor
     tokens: Tensor | None = None
+    fits: Tensor | None = None
 
 
 CONFIDENT = 8.0
@@ -71,12 +83,13 @@ class PointNet(nn.Module):
         self.encoder = PointEncoder(settings.channels, settings.features)
         products = (2 * AROUND + 1) ** 2 * (2 * REACH + 1) ** 2
         self.look = nn.Linear(products, dim // 2)
-        self.join = nn.Linear(LEVELS * (dim // 2) + 4 * (1 + 2 * _FREQUENCIES) + 3, dim)
+        self.sharp = nn.Parameter(torch.zeros(LEVELS))
+        self.join = nn.Linear(LEVELS * (dim // 2 + 3) + 4 * (1 + 2 * _FREQUENCIES) + 3, dim)
         self.times = nn.Parameter(0.02 * torch.randn(settings.window, dim))
         self.virtual = nn.Parameter(torch.randn(settings.virtual, dim))
         self.layers = nn.ModuleList(SpaceTimeLayer(dim, settings.heads) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(dim)
-        self.move = nn.Linear(dim, 2)
+        self.move = nn.Linear(dim, 2 + LEVELS)
         self.see = nn.Linear(dim, 2)
         nn.init.normal_(self.move.weight, 0, 1e-3)
         nn.init.zeros_(self.move.bias)
@@ -117,30 +130,32 @@ class PointNet(nn.Module):
         self, levels: list[Level], supposed: Supposed, descriptions: Tensor, known: Tensor, given: Tensor
     ) -> Supposed:
         positions = supposed.positions.detach()
-        batch, frames = positions.shape[0], positions.shape[2]
-        tracks = self._tokens(levels, supposed, descriptions, given)
-        virtual = self.virtual[None, :, None] + self.times[:frames]
-        virtual = virtual.expand(batch, -1, -1, -1)
-        for layer in self.layers:
-            tracks, virtual = layer(tracks, virtual, known)
-        tracks = self.norm(tracks)
-        step, logits = STRIDE * self.move(tracks), self.see(tracks)
-        positions = torch.where(given[..., None], positions, positions + step)
-        return Supposed(positions, supposed.visible + logits[..., 0], supposed.confident + logits[..., 1], tracks)
-
-    def _tokens(self, levels: list[Level], supposed: Supposed, descriptions: Tensor, given: Tensor) -> Tensor:
-        """(B, N, T, d) of what is seen at the supposed positions and how they move."""
-        positions = supposed.positions.detach()
         batch, count, frames = positions.shape[:3]
         numbers = torch.arange(batch * frames, device=positions.device).view(batch, 1, frames).expand(-1, count, -1)
         products = correlate(levels, numbers, positions, descriptions)
-        seen = gelu(self.look(products), approximate="tanh").flatten(3)
+        fits = aligned(products) * self.sharp.exp()[:, None]
+        chances = fits.softmax(-1)
+        shift = chances @ shifts(positions.device)  # B, N, T, L, 2 in cells
+        looks = gelu(self.look(products), approximate="tanh").flatten(3)
+        tracks = self._tokens(supposed, looks, torch.cat([shift, chances.amax(-1, keepdim=True)], -1).flatten(3), given)
+        virtual = (self.virtual[None, :, None] + self.times[:frames]).expand(batch, -1, -1, -1)
+        for layer in self.layers:
+            tracks, virtual = layer(tracks, virtual, known)
+        tracks = self.norm(tracks)
+        step, logits = self.move(tracks), self.see(tracks)
+        scales = STRIDE * 2.0 ** torch.arange(LEVELS, device=positions.device)
+        step = STRIDE * step[..., :2] + ((scales * step[..., 2:])[..., None] * shift).sum(-2)
+        positions = torch.where(given[..., None], positions, positions + step)
+        return Supposed(positions, supposed.visible + logits[..., 0], supposed.confident + logits[..., 1], tracks, fits)
+
+    def _tokens(self, supposed: Supposed, looks: Tensor, shift: Tensor, given: Tensor) -> Tensor:
+        """(B, N, T, d) of what is seen at the supposed positions and how they move."""
+        positions = supposed.positions.detach()
         step = positions[:, :, 1:] - positions[:, :, :-1]
         none = torch.zeros_like(positions[:, :, :1])
         steps = torch.cat([torch.cat([none, step], 2), torch.cat([step, none], 2)], -1) / STRIDE
         belief = torch.stack([supposed.visible.tanh(), supposed.confident.tanh(), given.float()], -1)
-        joined = torch.cat([seen, _waves(steps), belief], -1)
-        return self.join(joined) + self.times[:frames]
+        return self.join(torch.cat([looks, shift, _waves(steps), belief], -1)) + self.times[: positions.shape[2]]
 
 
 def _waves(values: Tensor) -> Tensor:

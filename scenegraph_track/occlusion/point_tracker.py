@@ -89,8 +89,8 @@ class PointTracker:
     ) -> None:
         self.net, self.flow, self.longest, self.iterations = net, flow, longest, iterations
         self.window, self.stride = net.settings.window, stride or net.settings.stride
-        if not 1 <= self.stride <= self.window:
-            raise UserError(f"stride: expected 1 to {self.window}, found {self.stride}")
+        if not 1 <= self.stride < self.window:  # windows overlap, else nothing were carried over
+            raise UserError(f"stride: expected 1 to {self.window - 1}, found {self.stride}")
 
     @classmethod
     def from_pretrained(cls, path: str | Path = "embedded", **options: object) -> Self:
@@ -230,7 +230,7 @@ class PointTracker:
         first = state.frames - length
         if not len(state.queries):
             return replace(state, done=state.frames, supposed=None), None, []
-        levels = pyramid(torch.stack(state.features[-length:]))
+        levels = pyramid(torch.cat([features[None] for features in state.features[-length:]]))  # keeps channels last
         flows = torch.stack(state.flows[-(length - 1) :])[None] if length > 1 and state.flows else None
         supposed, known, given = begin(
             state.queries[None, :, 1:],

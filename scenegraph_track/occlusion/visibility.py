@@ -109,11 +109,9 @@ class VisibilityTracker:
         Raises:
             UserError: See `PointTracker.step`.
         """
-        boxes = {name: torch.as_tensor(box, dtype=torch.float32) for name, box in (boxes or {}).items()}
-        state = self._without(state, {*boxes, *forget})
-        state = replace(state, points=self.tracker.take(state.points, image))
+        state = replace(self._without(state, set(forget)), points=self.tracker.take(state.points, image))
         if boxes:
-            state = self._with(state, boxes)
+            state = self.give(state, boxes)
         return self._looked(state) if self.tracker.due(state.points) else (state, None)
 
     @torch.no_grad()
@@ -134,10 +132,13 @@ class VisibilityTracker:
             None if state.priors is None else state.priors[rows],
         )
 
-    def _with(self, state: VisibilityState, boxes: Mapping[Hashable, Tensor]) -> VisibilityState:
+    def give(self, state: VisibilityState, boxes: Mapping[Hashable, Tensor]) -> VisibilityState:
+        """Choose the points of objects in the last frame; see `step`."""
+        state = self._without(state, set(boxes))
         assert state.points.size is not None and state.points.image is not None
         limit = torch.tensor([*state.points.size, *state.points.size], dtype=torch.float32)
-        given = torch.minimum(torch.stack(list(boxes.values())).clamp(min=0), limit)
+        told = torch.stack([torch.as_tensor(box, dtype=torch.float32) for box in boxes.values()])
+        given = torch.minimum(told.clamp(min=0), limit)
         points = self.tracker.add(state.points, points_in_boxes(given, self.count).flatten(0, 1))
         scale = self.tracker.scale(points)
         priors = box_priors(given.to(scale) * scale.repeat(2), (points.image.shape[1], points.image.shape[2]))

@@ -62,7 +62,7 @@ class PointData(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     batch: int = Field(1, ge=1, description="clips in a batch")
-    frames: int = Field(12, ge=3, description="consecutive frames of a sample")
+    frames: int = Field(8, ge=3, description="consecutive frames of a sample")
     points: int = Field(64, ge=1, description="points of a sample")
     colour: float = Field(0.3, ge=0, description="strength of the random changes of brightness and colour")
     noise: float = Field(0.02, ge=0, description="largest deviation of the noise added to an image")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from scenegraph_track.occlusion.point_features import describe, pyramid
+from scenegraph_track.occlusion.point_features import STRIDE, describe, pyramid, shifts
 from scenegraph_track.occlusion.point_net import CONFIDENT, PointNet, PointNetSettings, Supposed
 from scenegraph_track.occlusion.point_window import begin
 from scenegraph_track.training.batches import endless_batches
@@ -31,6 +31,7 @@ class PointLoss(BaseModel):
     hidden: float = Field(0.2, ge=0, description="factor for points that cannot be seen")
     visible: float = Field(1.0, ge=0, description="weight of visible or not")
     confident: float = Field(0.5, ge=0, description="weight of whether an error is small")
+    fit: float = Field(0.2, ge=0, description="weight of the right shift by looks alone, at each level")
     earlier: float = Field(0.8, gt=0, le=1, description="factor of each iteration against the next")
 
 
@@ -81,7 +82,9 @@ class PointStage(Stage):
             flows = batch["flows"][:, start : stop - 1]
             supposed, known, given = begin(positions, first - start, stop - start, flows, before)
             found = self.net(levels, supposed, looks, known, given)
-            error, shown = self.error(found, tracks[:, :, inside], batch["seen"][:, :, inside], counted[:, :, inside])
+            error, shown = self.error(
+                supposed, found, tracks[:, :, inside], batch["seen"][:, :, inside], counted[:, :, inside]
+            )
             total = total + error / len(stops)
             parts.append(shown | {"start": _mean(_distance(supposed, tracks[:, :, inside]), counted[:, :, inside])})
             follows = max(stop + stride - window, 0)
@@ -89,11 +92,12 @@ class PointStage(Stage):
         return total, {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
 
     def error(
-        self, found: list[Supposed], tracks: Tensor, seen: Tensor, counted: Tensor
+        self, start: Supposed, found: list[Supposed], tracks: Tensor, seen: Tensor, counted: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted errors of all iterations of a window.
 
         Args:
+            start: What was supposed before.
             found: Of `PointNet`.
             tracks: (B, N, T, 2) pixels.
             seen: (B, N, T) bool.
@@ -106,7 +110,7 @@ class PointStage(Stage):
         weight = counted * torch.where(seen, 1.0, weights.hidden)
         total = tracks.new_zeros(())
         factors = [weights.earlier ** (len(found) - 1 - k) for k in range(len(found))]
-        for supposed, factor in zip(found, factors):
+        for before, supposed, factor in zip([start, *found], found, factors):
             distance = _distance(supposed, tracks)
             place = (2 * ((1 + distance).sqrt() - 1) * weight).sum() / weight.sum().clamp(min=1)
             visible = binary_cross_entropy_with_logits(supposed.visible, seen.float(), reduction="none")
@@ -116,10 +120,15 @@ class PointStage(Stage):
                 weights.position * place
                 + weights.visible * _mean(visible, counted)
                 + weights.confident * _mean(sure, counted)
+                + weights.fit * fit_loss(supposed.fits, tracks - before.positions.detach(), counted & seen)
             )
         with torch.no_grad():
             right = ((supposed.visible > 0) == seen).float()
-            shown = {"distance": _mean(distance.detach(), counted & seen), "visibility": _mean(right, counted)}
+            shown = {
+                "fit": fit_loss(found[0].fits, tracks - start.positions, counted & seen),
+                "distance": _mean(distance.detach(), counted & seen),
+                "visibility": _mean(right, counted),
+            }
         return total, shown
 
     def validate(self) -> dict[str, float]:
@@ -141,6 +150,25 @@ class PointStage(Stage):
         few = self.dry_run
         worlds = PointWorlds("standard", "val", 1 if few else self.settings.data.validation_clips, (128, 128))
         return [worlds.clip(number) for number in range(len(worlds))]
+
+
+def fit_loss(fits: Tensor | None, wanted: Tensor, counted: Tensor) -> Tensor:
+    """Cross-entropy of the shifts that looks alone suggest, where the wanted one is within reach.
+
+    Args:
+        fits: (B, N, T, L, 25) logits.
+        wanted: (B, N, T, 2) shift in pixels.
+        counted: (B, N, T) bool.
+    """
+    assert fits is not None
+    grid = shifts(fits.device)
+    scales = STRIDE * 2.0 ** torch.arange(fits.shape[3], device=fits.device)
+    cells = wanted[..., None, :] / scales[:, None]  # B, N, T, L, 2
+    reach = grid.amax()
+    near = (1 - (cells[..., None, :] - grid).abs()).clamp(min=0).prod(-1)  # of the four shifts around
+    within = (cells.abs() <= reach).all(-1) & counted[..., None]
+    entropy = -(near * fits.log_softmax(-1)).sum(-1)
+    return (entropy * within).sum() / within.sum().clamp(min=1)
 
 
 def _distance(supposed: Supposed, tracks: Tensor) -> Tensor:
