@@ -2,39 +2,76 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenegraph_track.cli.console import note, out, say, usage
+from scenegraph_track.cli.console import BadUsage, note, out, say, usage
 
 if TYPE_CHECKING:
     from scenegraph_track.data.sequences import Sequence
 
 
+_WORLDS = "Worlds, where there is no SOURCE"
+
+
 def occlusion(
     source: Annotated[
-        str, typer.Argument(help="A sequence with ground truth, or a folder of them (a split).", show_default=False)
-    ],
+        str | None,
+        typer.Argument(
+            help="A sequence with ground truth, or a folder of them (a split), to judge results of trackers. Without "
+            "it, the visible parts that OccuSolver tells are judged on held-out worlds.",
+            show_default=False,
+        ),
+    ] = None,
     results: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(
             metavar="DIR",
             help="Folder with <sequence>.txt in MOTChallenge format, by whatever tracker; a file where SOURCE is one "
             "sequence. May be given several times.",
             show_default=False,
         ),
-    ],
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write all figures as JSON, by result.")
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw the curves (.png, .svg or .pdf; needs matplotlib)."),
+        typer.Option(metavar="FILE", help="Draw the curves of results (.png, .svg or .pdf; needs matplotlib)."),
     ] = None,
+    worlds: Annotated[
+        str, typer.Option(metavar="PRESET", help="Kind of worlds.", rich_help_panel=_WORLDS)
+    ] = "standard",
+    split: Annotated[
+        str, typer.Option(help="Part of the worlds: train, val or test.", rich_help_panel=_WORLDS)
+    ] = "test",
+    sequences: Annotated[int, typer.Option(min=1, help="How many worlds.", rich_help_panel=_WORLDS)] = 60,
+    size: Annotated[
+        str, typer.Option(metavar="WxH", help="Image size of the worlds.", rich_help_panel=_WORLDS)
+    ] = "192x192",
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes for worlds; the figures do not depend on it.", rich_help_panel=_WORLDS)
+    ] = 1,
 ) -> None:
-    """Identities kept, switched and lost by how long and how much objects were hidden, and false re-identifications."""
+    """Identities kept and lost through occlusion, of any tracker's results; or how well visible parts are told.
+
+    With SOURCE: identities kept, switched and lost by how long and how much objects were hidden, and false
+    re-identifications. Without: errors of the visible part of objects, on worlds, beside simpler ways to tell it.
+    """
+    if source is None:
+        if results or plot:
+            raise BadUsage("eval occlusion: --results and --plot need the SOURCE that the results are of")
+        _visible_parts(worlds, split, sequences, size, workers, json_file)
+        return
+    if not results:
+        raise BadUsage("eval occlusion SOURCE: expected --results DIR, the folder with a tracker's results")
+    _judge_results(source, results, json_file, plot)
+
+
+def _judge_results(source: str, results: list[Path], json_file: Path | None, plot: Path | None) -> None:
     from scenegraph_track.cli.result_files import annotated_sequences, result_files
     from scenegraph_track.evaluation.occlusion_report import PROTOCOL, check_picture, draw_occlusion, print_occlusion
     from scenegraph_track.evaluation.tally import write_figures
@@ -56,6 +93,65 @@ def occlusion(
         write_figures({"results": figures, "protocol": list(PROTOCOL)}, json_file)
     if plot:
         draw_occlusion(figures, plot)
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What all worlds of one call share."""
+
+    source: Any
+
+    def __call__(self, number: int) -> tuple[Any, dict[str, Any]] | None:
+        from scenegraph_track.evaluation.object_visibility import visibility_methods
+        from scenegraph_track.occlusion.embedded import point_network, solver_network
+
+        clip = self.source.clip(number)
+        if clip is None:
+            return None
+        points = point_network()
+        methods = visibility_methods(points, solver_network(points), target=True)
+        return clip, {name: method(clip) for name, method in methods.items()}
+
+
+def _visible_parts(preset: str, split: str, count: int, size: str, workers: int, json_file: Path | None) -> None:
+    """Judge the visible parts of objects on worlds."""
+    from scenegraph_track.cli.geometry_report import show
+    from scenegraph_track.cli.progress import progress_bar
+    from scenegraph_track.cli.spread import spread
+    from scenegraph_track.cli.synth import parse_size
+    from scenegraph_track.data.worlds import PRESETS, SPLITS
+    from scenegraph_track.errors import UserError
+    from scenegraph_track.evaluation.object_visibility import PROTOCOL, SOLVER, VisibilityWorlds, visibility_figures
+    from scenegraph_track.evaluation.tally import write_figures
+    from scenegraph_track.occlusion.embedded import point_network, solver_network
+
+    with usage():
+        if preset not in PRESETS:
+            raise UserError(f"--worlds {preset}: expected one of {', '.join(PRESETS)}")
+        if split not in SPLITS:
+            raise UserError(f"--split {split}: expected one of {', '.join(SPLITS)}")
+        source = VisibilityWorlds(preset, split, count, parse_size(size))
+        solver_network(point_network())
+    found = []
+    with progress_bar(None, count) as bar:
+        for one in spread(_Job(source), range(count), workers):
+            found += [] if one is None else [one]
+            bar.ended()
+    if not found:
+        raise UserError(f"{preset}: expected objects that can be seen, found none in {count} worlds")
+    methods = {name: visibility_figures((clip, told[name]) for clip, told in found) for name in found[0][1]}
+    show("visible part of objects", methods)
+    for line in PROTOCOL:
+        say(line)
+    if json_file:
+        figures = {f"visibility_{name}": value for name, value in methods[SOLVER].items()}
+        others = {
+            f"visibility_{name}_{method}": value
+            for method, row in methods.items()
+            if method != SOLVER
+            for name, value in row.items()
+        }
+        write_figures({**figures, **others, "worlds": len(found), "protocol": list(PROTOCOL)}, json_file)
 
 
 def judge_occlusion(sequences: list[Sequence], files: dict[str, Path]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def pyramid(features: Tensor) -> list[Level]:
     for number in range(LEVELS):
         if number:
             features = avg_pool2d(features, 2, ceil_mode=True)
-        padded = pad(features, (_MARGIN,) * 4).permute(0, 2, 3, 1)
+        padded = pad(features.permute(0, 2, 3, 1), (0, 0, *(_MARGIN,) * 4))
         levels.append(Level(padded.reshape(-1, padded.shape[-1]), (features.shape[2], features.shape[3])))
     return levels
 
@@ -143,9 +143,10 @@ def correlate(levels: list[Level], frames: Tensor, positions: Tensor, descriptio
     found = []
     for number, level in enumerate(levels):
         around, fraction = _lattice(level, frames, _cells(positions, number), REACH)
-        products = around.flatten(-3, -2) @ (_SHARP * descriptions[..., number, :, :]).transpose(-1, -2)
+        products = (_SHARP * descriptions[..., number, :, :]) @ around.flatten(-3, -2).transpose(-1, -2)
         side = 2 * REACH + 2
-        found.append(_blended(products.unflatten(-2, (-1, side, side)), fraction).flatten(-3))
+        products = products.unflatten(-1, (-1, side, side)).movedim(-4, -1)  # ..., T, side, side, 9
+        found.append(_blended(products, fraction).flatten(-3))
     return torch.stack(found, -2)
 
 

@@ -13,18 +13,20 @@ class Attention(nn.Module):
     Args:
         dim: Of the tokens.
         heads: Of the attention.
+        cross: Whether other tokens are looked at.
     """
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, cross: bool = False) -> None:
         super().__init__()
         self.heads = heads
-        self.norm, self.norm_seen = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim)
+        self.norm_seen = nn.LayerNorm(dim) if cross else None
         self.query, self.key_value, self.out = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, seen: Tensor | None = None, allowed: Tensor | None = None) -> Tensor:
         """Tokens (B, Q, d) that look at ``seen`` (B, K, d), or at themselves; ``allowed`` (B, K) bool."""
         tokens = self.norm(x)
-        keys = tokens if seen is None else self.norm_seen(seen)
+        keys = tokens if seen is None or self.norm_seen is None else self.norm_seen(seen)
         q, k, v = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for part in (self.query(tokens), *self.key_value(keys).chunk(2, -1))
@@ -54,9 +56,9 @@ class SpaceTimeLayer(nn.Module):
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.time, self.time_forward = Attention(dim, heads), FeedForward(dim)
-        self.gather, self.gather_forward = Attention(dim, heads), FeedForward(dim)
+        self.gather, self.gather_forward = Attention(dim, heads, cross=True), FeedForward(dim)
         self.among = Attention(dim, heads)
-        self.give, self.give_forward = Attention(dim, heads), FeedForward(dim)
+        self.give, self.give_forward = Attention(dim, heads, cross=True), FeedForward(dim)
 
     def forward(self, tracks: Tensor, virtual: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         """New tokens of tracks (B, N, T, d) and virtual tracks (B, K, T, d).

@@ -21,7 +21,7 @@ def final_tracks(
         points: Gives (n, 2) x and y in pixels of the points to follow from the frame of a number on, or None.
 
     Yields:
-        One frame each (T = 1), of the points that were added so far, in that order.
+        One frame each (T = 1), rows in the order in which points are added; NaN before a point was given.
 
     Raises:
         UserError: See `PointTracker.step`.

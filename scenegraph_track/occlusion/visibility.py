@@ -109,7 +109,8 @@ class VisibilityTracker:
         Raises:
             UserError: See `PointTracker.step`.
         """
-        state = replace(self._without(state, set(forget)), points=self.tracker.take(state.points, image))
+        state = self._without(state, set(forget))
+        state = replace(state, points=self.tracker.take(state.points, image))
         if boxes:
             state = self.give(state, boxes)
         return self._looked(state) if self.tracker.due(state.points) else (state, None)

@@ -101,7 +101,7 @@ def test_plot_without_matplotlib(
         ("good --results good", 2, "good is neither a video or image file"),
         ("data --results good --results none", 2, "none: expected a folder with <sequence>.txt for 2 sequences"),
         ("data --results good --plot p.gif", 2, "p.gif: expected a file ending in .pdf, .png, .svg"),
-        ("data", 2, "Missing option '--results'"),
+        ("data", 2, "expected --results DIR"),
         ("data --results broken", 1, "a.txt:2: expected a frame from 1 to 40, found frame 41"),
     ],
 )
