@@ -71,17 +71,24 @@ class OcclusionStage(Stage):
         self.points.to(self.device)
         queries, seen, member = batch["queries"][0], batch["seen"][0].float(), batch["member"][0].float()
         parts = []
-        for first, objects, known in self._windows(batch):
+        for first, found, known, at in self.followed(batch):
             inside = slice(first, first + known.shape[2])
             counted = known & (torch.arange(known.shape[2], device=known.device) + first > queries[:, :, :1].long())
             if not counted.any():
                 continue
+            objects = self.solver(found, known, known.any(2), batch["priors"][0], at)
             parts.append(self._error(objects, counted, seen[:, :, inside], member, batch["fraction"][0][:, inside]))
         total = torch.stack([error for error, _ in parts]).mean()
         return total, {name: torch.stack([shown[name] for _, shown in parts]).mean() for name in parts[0][1]}
 
-    def _windows(self, batch: Any) -> Iterator[tuple[int, ObjectsSeen, Tensor]]:
-        """First frame, what the solver says and which points are known, of each window."""
+    @torch.no_grad()
+    def followed(self, batch: Any) -> Iterator[tuple[int, list[Supposed], Tensor, Tensor]]:
+        """The points of a sample in its windows.
+
+        Returns:
+            Of each window its first frame; what the point network supposes after each iteration (O, P, T); which points
+            are known (O, P, T); and the frame of the prior (O,), -1 where it is not in the window.
+        """
         queries = batch["queries"][0]
         objects, points = queries.shape[:2]
         images = batch["images"][0]
@@ -89,17 +96,15 @@ class OcclusionStage(Stage):
         window, stride = self.points.settings.window, self.points.settings.stride
         flat = queries.flatten(0, 1)
         start, positions = flat[None, :, 0].long(), flat[None, :, 1:]
-        with torch.no_grad():
-            features = self.points.features(images.float() / 255)
-            looks = describe(pyramid(features), start[0], positions[0])[None]
+        features = self.points.features(images.float() / 255)
+        looks = describe(pyramid(features), start[0], positions[0])[None]
         before = None
         for stop in range(stride, frames + 1, stride):
             first = max(stop - window, 0)
-            with torch.no_grad():
-                supposed, known, given = begin(
-                    positions, start - first, stop - first, batch["flows"][:, first : stop - 1], before
-                )
-                found = self.points(pyramid(features[first:stop]), supposed, looks, known, given)
+            supposed, known, given = begin(
+                positions, start - first, stop - first, batch["flows"][:, first : stop - 1], before
+            )
+            found = self.points(pyramid(features[first:stop]), supposed, looks, known, given)
             follows = max(stop + stride - window, 0)
             before = Supposed(*(part[:, :, follows - first :] for part in found[-1][:3]))
             known = known[0].view(objects, points, -1)
@@ -108,7 +113,7 @@ class OcclusionStage(Stage):
             grouped = [grouped_by_object(one, objects) for one in found]
             at = batch["prior_frame"].expand(objects) - first
             at = torch.where((at >= 0) & (batch["prior_frame"] >= 0), at, -1)
-            yield first, self.solver(grouped, known, known.any(2), batch["priors"][0], at), known
+            yield first, grouped, known, at
 
     def _error(
         self, found: ObjectsSeen, counted: Tensor, seen: Tensor, member: Tensor, fraction: Tensor
