@@ -35,10 +35,10 @@ class _Step(Protocol):
 
 
 def dis_step(clip: PointClip, t: int, points: NDArray) -> tuple[NDArray, NDArray]:
-    """By DIS at its best setting, see `_Step`."""
+    """By DIS at the setting that follows points best, see `_Step`."""
     a, b = clip.images[t], clip.images[t + 1]
-    there = points + _flow_at(dis_flow(a, b, "dis_fine"), points)
-    return there, there + _flow_at(dis_flow(b, a, "dis_fine"), there)
+    there = points + _flow_at(dis_flow(a, b, "dis_sparse"), points)
+    return there, there + _flow_at(dis_flow(b, a, "dis_sparse"), there)
 
 
 def _flow_at(flow: torch.Tensor, points: NDArray) -> NDArray:

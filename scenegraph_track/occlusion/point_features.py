@@ -143,10 +143,9 @@ def correlate(levels: list[Level], frames: Tensor, positions: Tensor, descriptio
     found = []
     for number, level in enumerate(levels):
         around, fraction = _lattice(level, frames, _cells(positions, number), REACH)
-        products = (_SHARP * descriptions[..., number, :, :]) @ around.flatten(-3, -2).transpose(-1, -2)
+        products = around.flatten(-3, -2) @ (_SHARP * descriptions[..., number, :, :]).transpose(-1, -2)
         side = 2 * REACH + 2
-        products = products.unflatten(-1, (-1, side, side)).movedim(-4, -1)  # ..., T, side, side, 9
-        found.append(_blended(products, fraction).flatten(-3))
+        found.append(_blended(products.unflatten(-2, (-1, side, side)), fraction).flatten(-3))
     return torch.stack(found, -2)
 
 

@@ -70,7 +70,8 @@ class PointNet(nn.Module):
     Each iteration compares the looks of every point with the image round its supposed position in every frame
     (`correlate`), lets all frames of a track and all tracks of a frame exchange (`SpaceTimeLayer`), and adds what comes
     out to positions, visibility and confidence (CoTracker3, Karaev et al., 2024, section 3; written anew from the
-    equations).
+    equations).  Positions start from optical flow, which is mostly right already: a correction is multiplied by the
+    trust in it, so that what is right can stay, and is led by the shifts that looks alone suggest.
 
     Args:
         settings: Sizes.
@@ -90,9 +91,12 @@ class PointNet(nn.Module):
         self.layers = nn.ModuleList(SpaceTimeLayer(dim, settings.heads) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(dim)
         self.move = nn.Linear(dim, 2 + LEVELS)
+        self.trust = nn.Linear(dim, 1)
         self.see = nn.Linear(dim, 2)
         nn.init.normal_(self.move.weight, 0, 1e-3)
         nn.init.zeros_(self.move.bias)
+        nn.init.zeros_(self.trust.weight)
+        nn.init.constant_(self.trust.bias, -1.0)
 
     def features(self, images: Tensor) -> Tensor:
         """(B, D, h, w) of images (B, 3, H, W) in [0, 1]."""
@@ -145,7 +149,7 @@ class PointNet(nn.Module):
         step, logits = self.move(tracks), self.see(tracks)
         scales = STRIDE * 2.0 ** torch.arange(LEVELS, device=positions.device)
         step = STRIDE * step[..., :2] + ((scales * step[..., 2:])[..., None] * shift).sum(-2)
-        positions = torch.where(given[..., None], positions, positions + step)
+        positions = torch.where(given[..., None], positions, positions + self.trust(tracks).sigmoid() * step)
         return Supposed(positions, supposed.visible + logits[..., 0], supposed.confident + logits[..., 1], tracks, fits)
 
     def _tokens(self, supposed: Supposed, looks: Tensor, shift: Tensor, given: Tensor) -> Tensor:

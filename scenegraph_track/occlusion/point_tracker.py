@@ -83,7 +83,7 @@ class PointTracker:
         self,
         net: PointNet,
         stride: int | None = None,
-        flow: str = "dis_fast",
+        flow: str = "dis_sparse",
         longest: int = 512,
         iterations: int | None = None,
     ) -> None:
@@ -230,7 +230,10 @@ class PointTracker:
         first = state.frames - length
         if not len(state.queries):
             return replace(state, done=state.frames, supposed=None), None, []
-        levels = pyramid(torch.cat([features[None] for features in state.features[-length:]]))  # keeps channels last
+        rows = torch.stack(
+            [features.permute(1, 2, 0) for features in state.features[-length:]]
+        )  # as they lie in memory
+        levels = pyramid(rows.permute(0, 3, 1, 2))
         flows = torch.stack(state.flows[-(length - 1) :])[None] if length > 1 and state.flows else None
         supposed, known, given = begin(
             state.queries[None, :, 1:],

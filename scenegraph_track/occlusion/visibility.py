@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,6 +51,46 @@ class VisibilityState:
     objects: tuple[Hashable, ...]
     given: Tensor
     priors: Tensor | None
+
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The state as arrays by name; objects have to be named by whole numbers."""
+        points, supposed = self.points, self.points.supposed
+        known = points.image is not None
+        tensors = {
+            "queries": points.queries,
+            "looks": points.looks,
+            "given": self.given,
+            **({"image": points.image, "features": torch.stack(points.features)} if known else {}),
+            **({"flows": torch.stack(points.flows)} if points.flows else {}),
+            **({} if self.priors is None else {"priors": self.priors}),
+            **({} if supposed is None else dict(zip(_SUPPOSED, supposed[:3]))),
+        }
+        numbers = np.array([points.frames, points.done, *(points.size or (0, 0))], np.int64)
+        found = {name: value.cpu().numpy() for name, value in tensors.items()}
+        return {"numbers": numbers, "objects": np.array(self.objects, np.int64), **found}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> VisibilityState:
+        """The state that :meth:`arrays` gave."""
+        found = {name: torch.from_numpy(value) for name, value in arrays.items()}
+        frames, done, width, height = arrays["numbers"].tolist()
+        supposed = Supposed(*(found[name] for name in _SUPPOSED)) if _SUPPOSED[0] in found else None
+        points = PointState(
+            frames,
+            (width, height) if width else None,
+            found.get("image"),
+            tuple(found.get("features", ())),
+            tuple(found.get("flows", ())),
+            found["queries"],
+            found["looks"],
+            supposed,
+            done,
+        )
+        return cls(points, tuple(arrays["objects"].tolist()), found["given"], found.get("priors"))
+
+
+_SUPPOSED = ("positions", "visible", "confident")
 
 
 class VisibilityTracker:

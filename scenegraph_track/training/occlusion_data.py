@@ -46,7 +46,7 @@ class OcclusionData(BaseModel):
     labels: Literal["exact", "agreement"] = Field(
         "exact", description="truth of the worlds, or agreement of optical flow there and back, as for real videos"
     )
-    flow: str = Field("dis_fast", description="optical flow that the tracker starts from")
+    flow: str = Field("dis_sparse", description="optical flow that the tracker starts from")
     workers: int = Field(1, ge=0, description="processes that prepare batches")
     validation_clips: int = Field(12, ge=1, description="held-out worlds")
 

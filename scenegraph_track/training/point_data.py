@@ -69,7 +69,7 @@ class PointData(BaseModel):
     zoom: float = Field(0.25, ge=0, description="deviation of the logarithm of the scale of a sample")
     shift: float = Field(3.0, ge=0, description="deviation of the drift of the view, pixels a frame")
     pasted: float = Field(0.3, ge=0, le=1, description="share of samples that something flat is moved across")
-    flow: str = Field("dis_fast", description="optical flow that the tracker starts from")
+    flow: str = Field("dis_sparse", description="optical flow that the tracker starts from")
     workers: int = Field(1, ge=0, description="processes that prepare batches")
     validation_clips: int = Field(12, ge=1, description="held-out worlds")
 
