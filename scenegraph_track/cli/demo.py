@@ -9,8 +9,10 @@ import typer
 
 from scenegraph_track.cli.console import err, out, say, usage
 from scenegraph_track.errors import UserError
+from scenegraph_track.files import atomic_write
 
 if TYPE_CHECKING:
+    from scenegraph_track.data.sequences import Sequence
     from scenegraph_track.evaluation.mot import Evaluation
     from scenegraph_track.tracking.outputs import Outputs
 
@@ -45,12 +47,13 @@ def demo(
         write_world(sample_scene("standard", "val", seed, SIZE, FRAMES, FRAME_RATE), to / NAME, overwrite=True)
     sequences = find_sequences(to / NAME)
     with err().status("tracking"):
-        run_sequence(sequences[0], load_config("reference"), to, RunOptions(save_video=True, save_graph=True))
+        run_sequence(sequences[0], load_config("boxes"), to, RunOptions(save_video=True, save_graph=True))
     frame = write_graphml_of(outputs.path(GRAPH), to / "frame.graphml")
+    pictured = write_occlusion(outputs.path(GRAPH), sequences[0], to / "occlusion.png")
     evaluation = evaluate_files(sequences, {NAME: outputs.path(RESULT)})
     write_json(evaluation, to / "figures.json")
     print_table(evaluation, out())
-    say(_explanation(to, frame, evaluation))
+    say(_explanation(to, frame, pictured, evaluation))
 
 
 def write_graphml_of(graphs: Path, path: Path) -> int:
@@ -65,6 +68,26 @@ def write_graphml_of(graphs: Path, path: Path) -> int:
     return scene.frame_index
 
 
+def write_occlusion(graphs: Path, sequence: Sequence, path: Path) -> bool:
+    """Draw one occlusion, before, during and after; whether there was one in which an object came back."""
+    import cv2
+
+    from scenegraph_track.graph.export import read_jsonl
+    from scenegraph_track.visualize.occlusion_panel import find_occlusion, occlusion_picture
+
+    scenes = list(read_jsonl(graphs))
+    found = find_occlusion(scenes)
+    path.unlink(missing_ok=True)
+    if found is None or sequence.images is None:
+        return False
+    wanted = [scenes[number].frame_index for number in (found.before, found.during, found.after)]
+    images = [cv2.cvtColor(cv2.imread(str(sequence.images[index])), cv2.COLOR_BGR2RGB) for index in wanted]
+    picture = cv2.cvtColor(occlusion_picture(scenes, images, found), cv2.COLOR_RGB2BGR)
+    with atomic_write(path, "wb") as file:
+        file.write(cv2.imencode(".png", picture)[1].tobytes())
+    return True
+
+
 def _refuse_strangers(outputs: Outputs) -> None:
     """Only an earlier demo may be replaced."""
     folder = outputs.folder
@@ -74,15 +97,18 @@ def _refuse_strangers(outputs: Outputs) -> None:
         raise UserError(f"{folder}: the folder holds other things than a demo; choose another --out")
 
 
-def _explanation(to: Path, frame: int, evaluation: Evaluation) -> str:
+def _explanation(to: Path, frame: int, pictured: bool, evaluation: Evaluation) -> str:
     lines = {
         f"{NAME}/": "the input: frames (img1), detections (det), exact truth (gt, masks, depth, poses, ...)",
         f"{NAME}.mp4": "the frames with tracks drawn on them; dashed boxes are hidden objects",
         f"{NAME}.txt": "the tracks, as MOTChallenge results",
         f"{NAME}.graph.jsonl": "the scene graph, a frame a line",
         "frame.graphml": f"the graph of frame {frame}, for NetworkX, Gephi or yEd",
+        "occlusion.png": "one occlusion: frames and graphs before, during and after, with what each identity rests on",
         "figures.json": "the figures above",
     }
+    if not pictured:
+        del lines["occlusion.png"]
     width = max(len(str(to / name)) for name in lines)
     listing = "\n".join(f"  {to / name!s:{width}}  {text}" for name, text in lines.items())
     figures = evaluation.combined

@@ -78,9 +78,10 @@ def point_figures(results: Iterable[tuple[PointClip, NDArray, NDArray]]) -> dict
     """
     rows = [clip_figures(*result) for result in results]
     names = dict.fromkeys(name for row in rows for name in row)
-    return {name: _mean([row.get(name, float("nan")) for row in rows]) for name in names}
+    return {name: known_mean([row.get(name, float("nan")) for row in rows]) for name in names}
 
 
-def _mean(values: list[float]) -> float:
+def known_mean(values: list[float]) -> float:
+    """Mean of the finite values, NaN where there is none."""
     there = [value for value in values if np.isfinite(value)]
     return float(np.mean(there)) if there else float("nan")

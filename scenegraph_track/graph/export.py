@@ -29,6 +29,9 @@ SCHEMA = "scenegraph-track/1"
 """Name and version of the JSON schema."""
 
 _STATES = {state.name.lower(): int(state) for state in ObjectState}
+_NEWER = ("hidden_by",)
+"""Fields that files of earlier versions do not have."""
+
 _VECTORS = {  # how a vector of a node is spread over the scalar attributes of GraphML
     "box": ("x1", "y1", "x2", "y2"),
     "box_std": ("cx_std", "cy_std", "width_std", "height_std"),
@@ -63,7 +66,8 @@ def from_dict(record: dict[str, Any]) -> SceneGraph:
         raise UserError(f"expected a scene graph of schema {SCHEMA}, found {schema!r}")
     try:
         objects = record["objects"]
-        nodes = {name: [_number(o[name]) for o in objects] for name in SceneGraph.NODE_FIELDS if name != "state"}
+        absent = {"state", *(name for name in _NEWER if any(o.get(name) is None for o in objects))}
+        nodes = {name: [_number(o[name]) for o in objects] for name in SceneGraph.NODE_FIELDS if name not in absent}
         nodes["state"] = [_STATES[o["state"]] for o in objects]
         row = {identity: i for i, identity in enumerate(nodes["track_id"])}
         relates = _edge_arrays(record["relates"], row, {"adjacency": None, "relation": RELATIONS})

@@ -145,7 +145,8 @@ class GraphTracker(nn.Module):
         for k, layer in enumerate(self.layers):
             if self.competition:
                 shares = rivals(sharpness * (base + correction), ends, sharpness * none, sharpness * new)
-            initial = (weights[:, :, None] * embedded).sum(1)
+            used = weights  # those that the last layer makes weigh nothing any more, and nothing teaches them
+            initial = (used[:, :, None] * embedded).sum(1)
             e, t, d = layer(e, initial, shares, t, d, ends)
             head = self.edge_heads[k](e)
             raw, sure = head[:, 0], head[:, 1]
@@ -163,7 +164,7 @@ class GraphTracker(nn.Module):
             new=sharpness * news,
             confidence=sures,
             raw=raws,
-            cues=weights,
+            cues=used,
             is_object=objects[:, 0],
             visibility=self.visibility(t)[:, 0],
             refinement=objects[:, 1:],

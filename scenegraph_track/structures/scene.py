@@ -17,6 +17,8 @@ from scenegraph_track.structures.checks import Equal, fail, same_value
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
+    from scenegraph_track.language.finding import FoundTrack, SceneWords
+
 
 RELATIONS = ("occludes", "in_front_of", "left_of", "above", "contains", "near")
 """Names of the columns of ``SceneGraph.relations``: source *relation* target."""
@@ -46,6 +48,7 @@ _NODE_FIELDS: dict[str, tuple[tuple[int | None, ...], torch.dtype, float]] = {
     "visibility": ((), torch.float32, float("nan")),
     "state": ((), torch.int64, 0),
     "hidden_for": ((), torch.float32, 0.0),
+    "hidden_by": ((), torch.int64, 0),
     "shown": ((), torch.bool, True),
     "score": ((), torch.float32, float("nan")),
     "class_id": ((), torch.int64, 1),
@@ -73,7 +76,8 @@ class SceneGraph(Equal):
         data: Nodes (all with N rows): ``track_id`` int64; ``box`` (N, 4) xyxy pixels, predicted where hidden;
             ``box_std`` (N, 4) standard deviation of cx, cy, w, h in pixels; ``position`` (N, 3) metres in the world
             frame, NaN where unknown; ``visibility`` (N,) in [0, 1]; ``state`` (N,) of :class:`ObjectState`;
-            ``hidden_for`` (N,) seconds since last seen; ``shown`` (N,) bool, whether the box is reported;
+            ``hidden_for`` (N,) seconds since last seen; ``hidden_by`` (N,) identity of what hides it, 0 where nothing
+            is known to; ``shown`` (N,) bool, whether the box is reported;
             ``score`` (N,); ``class_id`` (N,) int64; ``detection`` (N,) row of the matched detection or -1;
             ``embedding`` (N, D).  Spatial edges: ``edge_index`` (2, E), ``adjacency`` (E,) in [0, 1], ``relation``
             (E, 6) probabilities in the order of :data:`RELATIONS`.  Temporal edges: ``edge_index`` (2, M),
@@ -213,6 +217,11 @@ class SceneGraph(Equal):
         return self.data[OBJECT].state
 
     @property
+    def hidden_by(self) -> Tensor:
+        """(N,) identities of what hides the objects, 0 where nothing is known to."""
+        return self.data[OBJECT].hidden_by
+
+    @property
     def shown(self) -> Tensor:
         """(N,) bool, whether the box belongs into the result."""
         return self.data[OBJECT].shown
@@ -251,3 +260,23 @@ class SceneGraph(Equal):
     def cues(self) -> Tensor:
         """(M, 5) weight of each of :data:`CUES` in the match."""
         return self.data[BECOMES].cue
+
+    def find(self, text: str, known: SceneWords | None = None) -> list[FoundTrack]:
+        """The tracks that a sentence means, best first: ``scene.find("the disk hidden by the wall")``.
+
+        Words of relations are looked up in the edges of the graph, those of motion and looks in what was watched
+        before (`language.watching.watched`); where nothing was, they count as half true.
+
+        Args:
+            text: English; words that nothing is known of are left out.
+            known: Looks and motion of the tracks.
+
+        Returns:
+            All tracks with scores in [0, 1].
+
+        Raises:
+            UserError: The sentence says nothing that could be looked for.
+        """
+        from scenegraph_track.language.finding import find
+
+        return find(self, text, known)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -260,8 +260,11 @@ class TrackerState(Equal):
         background: (h, w) uint8 small grey image of the last frame, (0, 0) where there was none.
         intrinsics: (3, 3) of the last frame, (0, 0) where its pose is not known.
         world_from_camera: (4, 4) pose of the last frame, (0, 0) where it is not known.
+        scene_ids: (K,) int64 identities of which a learned scene graph remembers something.
+        scene_memory: (K, D) what that is.
         geometry: What `geometry.video` carries where it finds depth and motion, else None.
         targets: What a user has given to follow, else None.
+        visible_parts: What `tracking.visible_parts` carries, by name; empty where it is not used.
     """
 
     next_frame: int
@@ -278,8 +281,11 @@ class TrackerState(Equal):
     background: np.ndarray
     intrinsics: np.ndarray
     world_from_camera: np.ndarray
+    scene_ids: np.ndarray
+    scene_memory: np.ndarray
     geometry: VideoGeometryState | None = None
     targets: TargetTable | None = None
+    visible_parts: dict[str, np.ndarray] = field(default_factory=dict)
 
     _ARRAYS: ClassVar[tuple[str, ...]] = (
         "filter_errors",
@@ -290,6 +296,8 @@ class TrackerState(Equal):
         "background",
         "intrinsics",
         "world_from_camera",
+        "scene_ids",
+        "scene_memory",
     )
 
     def __eq__(self, other: object) -> bool:
@@ -328,6 +336,7 @@ class TrackerState(Equal):
             if f"{_TARGETS}ids" in values:
                 targets = TargetTable(**{name: values[_TARGETS + name] for name in _TARGET_FIELDS})
                 targets.check()
+            parts = {k.removeprefix(_PARTS): v for k, v in values.items() if k.startswith(_PARTS)}
             tracks.check()
             left.check()
         except FileNotFoundError:
@@ -335,7 +344,7 @@ class TrackerState(Equal):
         except (SafetensorError, KeyError, OSError, GeometryError) as wrong:
             raise UserError(f"{path}: expected a tracker state, {wrong}") from None
         counters = (int(next_frame), timestamp, step, int(next_id))
-        return cls(*counters, tracks, left, **arrays, geometry=geometry, targets=targets)
+        return cls(*counters, tracks, left, **arrays, geometry=geometry, targets=targets, visible_parts=parts)
 
     def _flat(self) -> dict[str, np.ndarray]:
         return {
@@ -346,8 +355,9 @@ class TrackerState(Equal):
             **{name: getattr(self, name) for name in self._ARRAYS},
             **({} if self.geometry is None else {_GEOMETRY + k: v for k, v in self.geometry.arrays().items()}),
             **({} if self.targets is None else {_TARGETS + k: getattr(self.targets, k) for k in _TARGET_FIELDS}),
+            **{_PARTS + name: value for name, value in self.visible_parts.items()},
         }
 
 
-_STATE_FORMAT = "scenegraph-track tracker state 5"
-_GEOMETRY, _TARGETS = "geometry.", "targets."
+_STATE_FORMAT = "scenegraph-track tracker state 6"
+_GEOMETRY, _TARGETS, _PARTS = "geometry.", "targets.", "visible_parts."

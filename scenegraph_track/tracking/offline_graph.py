@@ -27,6 +27,7 @@ def refined_scenes(scenes: Iterable[SceneGraph], refined: Tracks, names: Names) 
     for scene in scenes:
         nodes = {name: scene.data["object"][name].numpy() for name in SceneGraph.NODE_FIELDS}
         nodes["track_id"] = names.at(scene.frame_index, nodes["track_id"])
+        nodes["hidden_by"] = names.at(scene.frame_index, nodes["hidden_by"])
         kept = _one_node_each(nodes["track_id"], nodes["state"])
         nodes = {name: values[kept] for name, values in nodes.items()}
         here = refined.at(scene.frame_index)

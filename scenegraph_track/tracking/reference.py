@@ -68,6 +68,8 @@ def start_state() -> TrackerState:
         background=np.zeros((0, 0), dtype=np.uint8),
         intrinsics=np.zeros((0, 0)),
         world_from_camera=np.zeros((0, 0)),
+        scene_ids=np.zeros(0, dtype=np.int64),
+        scene_memory=np.zeros((0, 0)),
     )
 
 

@@ -116,7 +116,7 @@ def make_course(
         settings: The ranges.
     """
     size = tuple(map(int, world.get("size", size)))
-    found, seen = _detected(rng, world, size, settings)
+    found, seen = detected(rng, world, size, settings)
     known = rng.random() < settings.camera and "world_from_camera" in world
     noise = np.exp(rng.uniform(*np.log(settings.depth_noise))) * rng.standard_normal(seen.shape)
     depth = np.where(seen[..., None], world["depth"] * np.exp(noise)[..., None], np.nan)
@@ -166,7 +166,7 @@ def make_course(
     )
 
 
-def _detected(
+def detected(
     rng: np.random.Generator, world: dict[str, NDArray], size: tuple[int, int], settings: CourseSettings
 ) -> tuple[NDArray, NDArray[np.bool_]]:
     """Boxes (T, K, 4) and which of them were found (T, K)."""

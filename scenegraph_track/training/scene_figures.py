@@ -65,11 +65,12 @@ def box_figures(rows: dict[str, NDArray]) -> dict[str, Any]:
 def left_figures(rows: dict[str, NDArray]) -> dict[str, Any]:
     """Right in percent: of the hidden, of those that left, and the mean of both, by time and method."""
     found: dict[str, Any] = {}
+    methods = [name for name in rows if name not in ("away", "truth")]
     for label, (low, high) in {"up to 1 s": (0, 1.0), "longer": (1.0, 1e9), "all": (0, 1e9)}.items():
         chosen = (rows["away"] > low) & (rows["away"] <= high)
         truth = rows["truth"][chosen]
         found[label] = {"hidden": int((~truth).sum()), "left": int(truth.sum())}
-        for name in ("tracker", "outside", "learned"):
+        for name in methods:
             right = rows[name][chosen] == truth
             both = [100 * float(right[kind].mean()) if kind.any() else float("nan") for kind in (~truth, truth)]
             found[label][name] = {"hidden": both[0], "left": both[1], "mean": float(np.mean(both))}
@@ -80,7 +81,7 @@ def hider_figures(rows: dict[str, NDArray]) -> dict[str, Any]:
     """Precision, recall and F1 in percent of what is named as hiding an object."""
     truth = rows["truth"]
     found: dict[str, Any] = {"objects": len(truth), "hidden by an object": int((truth >= 0).sum())}
-    for name in ("covered", "much covered", "learned"):
+    for name in [name for name in rows if name != "truth"]:
         right = float(((rows[name] == truth) & (truth >= 0)).sum())
         precision, recall = right / max((rows[name] >= 0).sum(), 1), right / max((truth >= 0).sum(), 1)
         f1 = 2 * precision * recall / max(precision + recall, 1e-9)

@@ -220,14 +220,15 @@ def tables(found: dict[str, Any]) -> Iterable[Table]:
         shown = Table(f"{regime}: hidden or left", "hidden", "left", "mean")
         for label, row in figures["left"].items():
             shown.add_row(f"{label}: number", str(row["hidden"]), str(row["left"]))
-            for method in ("tracker", "outside", "learned"):
+            for method in [name for name in row if name not in ("hidden", "left")]:
                 shown.add_row(f"{label}: {method}", *(f"{value:.1f}" for value in row[method].values()))
         yield shown
         if "hidden_by" not in figures:
             continue
         shown = Table(f"{regime}: hidden by", "precision", "recall", "f1")
-        for method in ("covered", "much covered", "learned"):
-            shown.add_row(method, *(f"{value:.1f}" for value in figures["hidden_by"][method].values()))
+        for method, row in figures["hidden_by"].items():
+            if isinstance(row, dict):
+                shown.add_row(method, *(f"{value:.1f}" for value in row.values()))
         yield shown
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scenegraph_track.graph import SceneGraphConstructor, relation_loss, relations_from_boxes, spatial_edges
+from scenegraph_track.graph import (
+    RelationHeads,
+    SceneGraphConstructor,
+    relation_loss,
+    relations_from_boxes,
+    spatial_edges,
+)
 from scenegraph_track.graph.constructor import edge_geometry
 
 SIZE = torch.tensor([640.0, 480.0])
@@ -66,8 +72,24 @@ def test_untrained_it_says_what_the_rules_say(deep: bool) -> None:
     ends = torch.from_numpy(told["edge_index"])
     depths = depth if deep else None
     graph = SceneGraphConstructor(32, 16)(found, torch.ones(16), torch.ones(16), SIZE, depth=depths, edge_index=ends)
-    expected = torch.from_numpy(told["relation"]).float().clamp(1e-4, 1 - 1e-4)
-    torch.testing.assert_close(graph.relations.sigmoid(), expected, atol=2e-4, rtol=0)
+    expected = torch.from_numpy(told["relation"]).float()
+    torch.testing.assert_close(graph.relations.sigmoid(), expected, atol=0.02, rtol=0)
+    for said, rule in zip(graph.relations.T, expected.T, strict=True):  # and in the same order
+        unsure = (rule > 1e-3) & (rule < 1 - 1e-3)
+        assert (said[unsure][rule[unsure].argsort()].diff() > -1e-3).all()
+
+
+def test_a_relation_that_is_not_believed_is_its_rule() -> None:
+    torch.manual_seed(0)
+    heads, stated = RelationHeads(8), 3 * torch.randn(20, 6)
+    torch.nn.init.normal_(heads.net[-1].weight)
+    edges = torch.randn(20, 8)
+    heads.strength[:] = torch.tensor([0.0, 1, 0.5, 1, 1, 1])
+    rule, said = RelationHeads(8)(edges, stated), heads(edges, stated)
+    torch.testing.assert_close(said[:, 0], rule[:, 0])
+    correction = heads.net(edges)
+    torch.testing.assert_close(said[:, 1:3] - rule[:, 1:3], correction[:, 1:3] * torch.tensor([1, 0.5]))
+    assert "strength" in heads.state_dict() and correction.abs().max() > 0.1
 
 
 def test_relations_that_the_rules_do_not_say_are_learned() -> None:

@@ -117,6 +117,13 @@ def test_json_layout_is_the_documented_one() -> None:
     ]
 
 
+def test_a_line_of_before_what_hides_an_object_was_named_is_read() -> None:
+    record = json.loads(to_json_line(small()))
+    for node in record["objects"]:
+        del node["hidden_by"]
+    assert from_json_line(json.dumps(record)).hidden_by.tolist() == [0, 0]
+
+
 def test_fields_that_a_reader_does_not_know_are_ignored() -> None:
     record = json.loads(to_json_line(small()))
     record["weather"] = record["objects"][0]["colour"] = record["relates"][0]["since"] = "x"

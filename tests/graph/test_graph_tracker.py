@@ -53,6 +53,21 @@ def test_weights_of_cues_sum_to_one_and_leave_out_what_is_unknown() -> None:
     assert cues[~inputs["available"]].max() < 1e-6 < cues[inputs["available"]].min()
 
 
+def test_weights_of_cues_are_those_that_the_answer_rests_on() -> None:
+    # Not those that the last layer would hand on to a next one, which nothing teaches.
+    network, inputs = trained(), arguments(6, 7, 20)
+    inputs["available"][:] = True
+    before = network(**inputs)
+    with torch.no_grad():
+        network.edge_heads[-1].weight[2:] += 1
+    after = network(**inputs)
+    assert torch.equal(before.cues, after.cues) and torch.equal(before.change, after.change)
+    with torch.no_grad():
+        network.edge_heads[-2].weight[2:] += torch.randn_like(network.edge_heads[-2].weight[2:])
+    other = network(**inputs)
+    assert not torch.allclose(before.cues, other.cues) and not torch.allclose(before.change, other.change)
+
+
 def test_an_unknown_cue_is_embedded_but_not_counted() -> None:
     # With the same edge states at the start, the mixture without appearance does not depend on the likeness.
     mixture = CueMixture((2, 1), 8)

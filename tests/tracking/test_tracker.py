@@ -119,6 +119,41 @@ def test_one_tracker_serves_two_videos_at_once(crowd: Input) -> None:
     assert lines_b == [to_json_line(s) for s in run(other)[1]]
 
 
+# --- the learned scene graph -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def learned() -> Tracker:
+    return Tracker.from_config("reference", ["tracker.scene.weights=embedded"])
+
+
+def test_a_learned_scene_graph_changes_no_result(crowd: Input, scenes: list[SceneGraph], learned: Tracker) -> None:
+    state, told = learned.start(), []
+    for frame, found in crowd:
+        state, scene = learned.step(state, frame, found)
+        told.append(scene)
+    rules, other = tracks_of(scenes), tracks_of(told)
+    assert torch.equal(rules.boxes, other.boxes) and torch.equal(rules.ids, other.ids)
+    hidden = [(a.states == ObjectState.HIDDEN) & (b.states == ObjectState.HIDDEN) for a, b in zip(scenes, told)]
+    moved = [~torch.isclose(a.boxes, b.boxes).all(1) & h for a, b, h in zip(scenes, told, hidden)]
+    assert any(m.any() for m in moved) and not any((m & b.shown).any() for m, b in zip(moved, told))
+    assert any((s.hidden_by[h] > 0).any() for s, h in zip(told, hidden))
+    assert any((a.states != b.states).any() for a, b in zip(scenes, told))
+
+
+def test_its_memory_is_part_of_the_state(crowd: Input, learned: Tracker, tmp_path: Path) -> None:
+    state = whole = learned.start()
+    lines: list[str] = []
+    for k, (frame, found) in enumerate(crowd[:24]):
+        if k == 11:
+            state.save(tmp_path / "state.safetensors")
+            state = TrackerState.load(tmp_path / "state.safetensors")
+        (state, scene), (whole, same) = learned.step(state, frame, found), learned.step(whole, frame, found)
+        lines.append(to_json_line(scene))
+        assert lines[-1] == to_json_line(same)
+    assert state == whole and state.scene_memory.any() and len(state.scene_ids) == len(state.scene_memory)
+
+
 # --- what a user can get wrong ---------------------------------------------------------------------------------------
 
 
