@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,7 +13,7 @@ from detectors.backbones import Backbone, TimmBackbone
 from scenegraph_track.target.backbone import ResidualBackbone
 from scenegraph_track.target.heads import BoxTower, CellNorm, Response, classify
 from scenegraph_track.target.labels import gaussian_maps, ltrb_maps
-from scenegraph_track.target.predictor import Filters, MemoryTokens, TargetModelPredictor
+from scenegraph_track.target.predictor import FilterRefiner, Filters, MemoryTokens, TargetModelPredictor
 
 _RARE = -2.2
 """Logit of a target's middle before training."""
@@ -26,7 +27,7 @@ class TargetNetSettings(BaseModel):
     backbone: str = Field("embedded", description="the small one of ours, or a network of timm by name")
     pretrained: bool = Field(False, description="whether the weights of a timm network are fetched")
     backbone_layers: tuple[int, ...] | None = Field(None, description="of a timm network, see TimmBackbone")
-    train_backbone: bool = Field(True, description="whether the weights of a timm network are trained")
+    train_backbone: bool = Field(True, description="whether the weights of the backbone are trained")
     channels: tuple[int, ...] = Field((24, 40, 80), description="of the embedded backbone, at 1/2, 1/4 and 1/8")
     blocks: tuple[int, ...] = Field((0, 3), description="residual blocks of the embedded backbone, at 1/4 and 1/8")
     dim: int = Field(64, ge=4, description="of the features and of the filters")
@@ -36,6 +37,7 @@ class TargetNetSettings(BaseModel):
     hidden: int = Field(192, ge=1, description="of its perceptrons")
     sees_current: bool = Field(False, description="predict filters for each frame, from the current features too")
     from_mean: bool = Field(True, description="filters are corrections of the mean of remembered features")
+    refined: bool = Field(False, description="filters go through the predictors that JEPA has trained, w <- P(w)")
     tower: int = Field(64, ge=1, description="channels of the convolutions that find the box")
     tower_layers: int = Field(2, ge=0, description="of them, before the last")
     probabilities: bool = Field(False, description="scores are probabilities (focal loss), not unbounded (LBHinge)")
@@ -65,6 +67,7 @@ class TargetNetwork(nn.Module):
         self.predictor = TargetModelPredictor(
             s.dim, s.layers, s.decoder_layers, s.heads, s.hidden, sees_current=s.sees_current, from_mean=s.from_mean
         )
+        self.refine = FilterRefiner(s.dim) if s.refined else None
         self.tower = BoxTower(s.dim, s.tower, s.tower_layers)
         self.bias = nn.Parameter(torch.full((), _RARE if s.probabilities else 0.0))
 
@@ -84,7 +87,14 @@ class TargetNetwork(nn.Module):
         found = self.predictor(memory, current)
         if boxes_from_given:
             found = replace(found, box=self.predictor(memory, current, memory.given).box)
-        return found
+        return found if self.refine is None else self.refine(found)
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module; a backbone that is not trained stays in evaluation mode."""
+        super().train(mode)
+        if not self.settings.train_backbone:
+            self.backbone.eval()
+        return self
 
     def tokens(self, features: Tensor, boxes: Tensor, valid: Tensor) -> MemoryTokens:
         """Memories of N targets, n views of each with boxes that count as given.
@@ -127,6 +137,6 @@ class TargetNetwork(nn.Module):
 
 def _backbone(settings: TargetNetSettings) -> Backbone:
     if settings.backbone == "embedded":
-        return ResidualBackbone(settings.channels, settings.blocks)
+        return ResidualBackbone(settings.channels, settings.blocks).requires_grad_(settings.train_backbone)
     frozen = not settings.train_backbone
     return TimmBackbone(settings.backbone, settings.pretrained, layers=settings.backbone_layers, frozen=frozen)

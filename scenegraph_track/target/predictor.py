@@ -127,6 +127,42 @@ class AttentionLayer(nn.Module):
         return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
+class ResidualMap(nn.Module):
+    """JEPA's predictor: ``y = A w + b``, then ``y + B y`` (GOT-JEPA's two 1 x 1 convolutions); begins as nothing.
+
+    Args:
+        dim: D of the weights.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)
+        nn.init.eye_(self.first.weight)
+        nn.init.zeros_(self.first.bias)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, weights: Tensor) -> Tensor:
+        """(..., D)."""
+        found = self.first(weights)
+        return found + self.second(found)
+
+
+class FilterRefiner(nn.Module):
+    """A `ResidualMap` for each filter, ``w <- P(w)``.
+
+    Args:
+        dim: D of the filters.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.classification, self.box = ResidualMap(dim), ResidualMap(dim)
+
+    def forward(self, filters: Filters) -> Filters:
+        """The filters of N targets."""
+        return Filters(self.classification(filters.classification), self.box(filters.box), filters.features)
+
+
 class TargetModelPredictor(nn.Module):
     r"""Predicts the filters of targets (ToMP, section 3).
 

@@ -24,7 +24,12 @@ STAGES: dict[str, str] = {
     "target": "scenegraph_track.training.target:TargetStage",
     "contextual": "scenegraph_track.training.contextual:ContextualStage",
     "cycle": "scenegraph_track.training.cycle:CycleStage",
+    "jepa": "scenegraph_track.training.jepa:JepaStage",
+    "jepa_graph": "scenegraph_track.training.jepa_graph:GraphJepaStage",
     "scene": "scenegraph_track.training.scene:SceneStage",
+    "language": "scenegraph_track.training.language:LanguageStage",
+    "points": "scenegraph_track.training.points:PointStage",
+    "occlusion": "scenegraph_track.training.occlusion:OcclusionStage",
 }
 """Stages by name, each as ``module:class``; imported when asked for."""
 

@@ -67,6 +67,10 @@ class TargetStage(Stage):
         """The network by its name in the weights."""
         return {"target": self.net}
 
+    def learning_rate_factors(self) -> dict[str, float]:
+        """Predictors that stay in the network learn twice as fast, as in GOT-JEPA's fine-tuning."""
+        return {"target.refine": 2.0} if self.settings.target_net.refined else {}
+
     def batches(self, rank: int, world_size: int, start: int) -> Iterator[Any]:
         """See `Stage.batches`."""
         data = self.settings.data
