@@ -48,7 +48,18 @@ def _target(weights: str) -> SingleMethod:
     return method
 
 
-FOLLOWERS: dict[str, Callable[[str], SingleMethod]] = {TARGET: _target, "constant": lambda _: ConstantPosition()}
+def _with_occusolver(weights: str) -> SingleMethod:
+    from scenegraph_track.occlusion.single import OcclusionAwareTracker
+    from scenegraph_track.occlusion.visibility import VisibilityTracker
+
+    return OcclusionAwareTracker(_target(weights), VisibilityTracker.from_pretrained(stride=1))  # type: ignore[arg-type]
+
+
+FOLLOWERS: dict[str, Callable[[str], SingleMethod]] = {
+    TARGET: _target,
+    "occusolver": _with_occusolver,
+    "constant": lambda _: ConstantPosition(),
+}
 """Ways to follow a target, from weights; a switch such as OccuSolver is one more of them."""
 
 

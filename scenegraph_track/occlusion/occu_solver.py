@@ -44,13 +44,14 @@ class OccuSolver(nn.Module):
     """Refines the visibility of points by what all points of an object show, and sums it up to a visible part.
 
     At each iteration i of the point network a side network reads the tokens F_i of the points, to which the object's
-    prior (its response map or mask, where there is one) is added: ``G = sum_i D(F_i + E(prior))``.  A second one turns
+    prior (its response map or mask, where there is one) at the place of each point is added, and how far the point has
+    moved from the others: ``G = sum_i D(F_i + E(prior))``.  A second one turns
     the sum into ``F' = F_last + U(G)``, from which a linear layer corrects the point network's visibility.  All is
     soft, so that gradients reach both side networks; the point network itself is left alone.  The points of an object
     look at one another, those of different objects do not, so any number of objects share one pass.
 
-    The published version reads a fixed number of points of one target and thresholds their visibility; the pooled
-    correction of the visible part is ours.
+    The published version reads a fixed number of points of one target, adds the prior to the features of two frames and
+    thresholds visibility; the motion of the others and the pooled correction of the visible part are ours.
 
     Args:
         dim: Of the tokens of the point network.
@@ -64,7 +65,7 @@ class OccuSolver(nn.Module):
         inner = settings.dim
         self.prior = nn.Sequential(nn.Conv2d(1, inner, 3, 1, 1), nn.GELU(), nn.Conv2d(inner, dim, 1))
         self.no_prior = nn.Parameter(torch.zeros(dim))
-        self.down = nn.Linear(dim + 2, inner)
+        self.down = nn.Linear(dim + 4, inner)
         self.times = nn.Parameter(0.02 * torch.randn(window, inner))
         self.read = nn.ModuleList(_Read(inner, settings.heads) for _ in range(settings.layers))
         self.up_inner, self.up = nn.Linear(inner, inner), nn.Linear(inner, dim)
@@ -79,8 +80,9 @@ class OccuSolver(nn.Module):
         found: Sequence[Supposed],
         known: Tensor,
         counted: Tensor,
+        places: Tensor,
         priors: Tensor | None = None,
-        prior_frames: Tensor | None = None,
+        told: Tensor | None = None,
     ) -> ObjectsSeen:
         """What can be seen of the objects.
 
@@ -88,17 +90,21 @@ class OccuSolver(nn.Module):
             found: What `PointNet` supposed after each iteration, with B = O objects of N = P points.
             known: (O, P, T) bool, false before a point's first frame.
             counted: (O, P) bool; false for points that only fill the row of an object.
-            priors: (O, h, w) where the object is in one frame, 0 to 1, at the stride of the features.
-            prior_frames: (O,) number of that frame in the window; -1: it is not in the window.
+            places: (O, P, 2) where the points were given, pixels.
+            priors: (O, h, w) where the object is in the frame in which they were, 0 to 1, at the stride of the
+                features.
+            told: (O,) bool, which of them count; None: all.
         """
         last = found[-1]
         known = known & counted[..., None]
+        prior = self._prior(places, priors, told)
         total = torch.zeros((), device=known.device)
         for supposed in found:
             assert supposed.tokens is not None
-            tokens = supposed.tokens.detach() + self._prior(supposed.positions.detach(), priors, prior_frames)
             beliefs = torch.stack([supposed.visible.detach(), supposed.confident.detach()], -1).tanh()
-            tokens = self.down(torch.cat([tokens, beliefs], -1)) + self.times[: tokens.shape[2]]
+            moved = apart(supposed.positions.detach() - places[:, :, None], known)
+            tokens = torch.cat([supposed.tokens.detach() + prior, beliefs, moved], -1)
+            tokens = self.down(tokens) + self.times[: tokens.shape[2]]
             for layer in self.read:
                 tokens = layer(tokens, known)
             total = total + tokens
@@ -119,14 +125,25 @@ class OccuSolver(nn.Module):
         features = torch.cat([together, share[..., None], logit[..., None] / 4], -1)
         return (logit + self.whole(features)[..., 0]).sigmoid()
 
-    def _prior(self, positions: Tensor, priors: Tensor | None, frames: Tensor | None) -> Tensor:
-        """(O, P, T, d) of the prior at the points in the frame that it is of, a learned constant elsewhere."""
-        if priors is None or frames is None:
+    def _prior(self, places: Tensor, priors: Tensor | None, told: Tensor | None) -> Tensor:
+        """(O, P, 1, d) of the prior at the places (O, P, 2) of the points, or a learned constant."""
+        if priors is None:
             return self.no_prior
-        maps = self.prior(priors[:, None])
-        at = sample(maps, (positions / STRIDE).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        there = torch.arange(positions.shape[2], device=positions.device) == frames[:, None]
-        return torch.where(there[:, None, :, None], at, self.no_prior)
+        at = sample(self.prior(priors[:, None]), (places / STRIDE).transpose(1, 2)[..., None])
+        at = at.permute(0, 2, 3, 1)
+        return at if told is None else torch.where(told[:, None, None, None], at, self.no_prior)
+
+
+def apart(moved: Tensor, known: Tensor) -> Tensor:
+    """How far points have moved from the median of their object, and that median: logarithms (O, P, T, 2).
+
+    Args:
+        moved: (O, P, T, 2) pixels since they were given.
+        known: (O, P, T) bool; others do not count, and get 0.
+    """
+    median = torch.where(known[..., None], moved, torch.nan).nanmedian(1, keepdim=True).values.nan_to_num()
+    lengths = torch.stack([(moved - median).norm(dim=-1), median.norm(dim=-1).expand(known.shape)], -1)
+    return (lengths / STRIDE).log1p() * known[..., None]
 
 
 class _Read(nn.Module):

@@ -52,7 +52,6 @@ class VisibilityState:
     given: Tensor
     priors: Tensor | None
 
-
     def arrays(self) -> dict[str, np.ndarray]:
         """The state as arrays by name; objects have to be named by whole numbers."""
         points, supposed = self.points, self.points.supposed
@@ -201,9 +200,9 @@ class VisibilityTracker:
         numbers = torch.arange(frames, device=state.given.device) + tracks.start
         there = numbers >= state.given[:, None]
         known = there[:, None].expand(-1, self.count, -1)
-        at = (state.given - tracks.start).clamp(min=-1)
+        places = points.queries[:, 1:].unflatten(0, (objects, self.count))
         grouped = [Supposed(*(part[0].unflatten(0, (objects, self.count)) for part in one)) for one in found]
-        seen = self.solver(grouped, known, known.any(2), state.priors, at)
+        seen = self.solver(grouped, known, known.any(2), places, state.priors)
         return state, VisibleParts(
             tracks.start,
             state.objects,

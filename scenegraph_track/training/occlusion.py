@@ -71,23 +71,25 @@ class OcclusionStage(Stage):
         self.points.to(self.device)
         queries, seen, member = batch["queries"][0], batch["seen"][0].float(), batch["member"][0].float()
         parts = []
-        for first, found, known, at in self.followed(batch):
+        places = batch["queries"][0, ..., 1:]
+        for first, found, known in self.followed(batch):
             inside = slice(first, first + known.shape[2])
             counted = known & (torch.arange(known.shape[2], device=known.device) + first > queries[:, :, :1].long())
             if not counted.any():
                 continue
-            objects = self.solver(found, known, known.any(2), batch["priors"][0], at)
+            told = batch["told"].expand(len(known))
+            objects = self.solver(found, known, known.any(2), places, batch["priors"][0], told)
             parts.append(self._error(objects, counted, seen[:, :, inside], member, batch["fraction"][0][:, inside]))
         total = torch.stack([error for error, _ in parts]).mean()
         return total, {name: torch.stack([shown[name] for _, shown in parts]).mean() for name in parts[0][1]}
 
     @torch.no_grad()
-    def followed(self, batch: Any) -> Iterator[tuple[int, list[Supposed], Tensor, Tensor]]:
+    def followed(self, batch: Any) -> Iterator[tuple[int, list[Supposed], Tensor]]:
         """The points of a sample in its windows.
 
         Returns:
-            Of each window its first frame; what the point network supposes after each iteration (O, P, T); which points
-            are known (O, P, T); and the frame of the prior (O,), -1 where it is not in the window.
+            Of each window its first frame; what the point network supposes after each iteration (O, P, T); and which
+            points are known (O, P, T).
         """
         queries = batch["queries"][0]
         objects, points = queries.shape[:2]
@@ -111,9 +113,7 @@ class OcclusionStage(Stage):
             if not known.any():
                 continue
             grouped = [grouped_by_object(one, objects) for one in found]
-            at = batch["prior_frame"].expand(objects) - first
-            at = torch.where((at >= 0) & (batch["prior_frame"] >= 0), at, -1)
-            yield first, grouped, known, at
+            yield first, grouped, known
 
     def _error(
         self, found: ObjectsSeen, counted: Tensor, seen: Tensor, member: Tensor, fraction: Tensor

@@ -57,7 +57,7 @@ def draw_objects(rng: np.random.Generator, clips: Chunks[PointClipSettings], dat
     Returns:
         ``images`` (1, T, 3, H, W) uint8; ``flows`` (1, T - 1, 2, H, W); ``queries`` (1, O, P, 3); ``seen`` (1, O, P, T)
         whether each point can be seen, ``member`` (1, O, P) whether it lies on its object; ``fraction`` (1, O, T)
-        visible parts; ``priors`` (1, O, h, w) and ``prior_frame`` (1,), -1 where they are not told.
+        visible parts; ``priors`` (1, O, h, w) and ``told`` (1,), whether they are.
     """
     for _ in range(ATTEMPTS):
         clip = next(clips.rows([int(rng.integers(len(clips)))]))
@@ -161,7 +161,7 @@ def _sample(
         "member": torch.from_numpy(member)[None],
         "fraction": torch.from_numpy(visible).float()[None],
         "priors": _priors(rng, clip, reference, objects, images.shape[1:3])[None],
-        "prior_frame": torch.tensor([first if told else -1]),
+        "told": torch.tensor([told]),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from scenegraph_track.occlusion.occu_solver import OccuSolver, OccuSolverSettings
+from scenegraph_track.occlusion.occu_solver import OccuSolver, OccuSolverSettings, apart
 from scenegraph_track.occlusion.point_net import Supposed
 
 DIM, WINDOW = 12, 5
@@ -33,8 +33,10 @@ def supposed(objects: int = 3, points: int = 4, frames: int = WINDOW, seed: int 
     ]
 
 
-def everywhere(objects: int = 3, points: int = 4, frames: int = WINDOW) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.ones(objects, points, frames, dtype=torch.bool), torch.ones(objects, points, dtype=torch.bool)
+def everywhere(objects: int = 3, points: int = 4, frames: int = WINDOW) -> tuple[torch.Tensor, ...]:
+    known = torch.ones(objects, points, frames, dtype=torch.bool)
+    places = 32 * torch.rand(3, points, 2, generator=torch.Generator().manual_seed(5))
+    return known, known[:, :, 0], places[-objects:]
 
 
 def test_starts_at_the_point_tracker() -> None:
@@ -54,7 +56,7 @@ def test_gradients_reach_both_side_networks_and_not_the_point_network() -> None:
         for part in one:
             if part is not None:
                 part.requires_grad_()
-    made(found, *everywhere(), torch.rand(3, 8, 8), torch.tensor([0, 2, -1])).fraction.sum().backward()
+    made(found, *everywhere(), torch.rand(3, 8, 8), torch.tensor([True, True, False])).fraction.sum().backward()
     for name, weight in made.named_parameters():
         assert weight.grad is not None and weight.grad.abs().sum() > 0, name
     assert all(part.grad is None for one in found for part in one if part is not None)
@@ -64,36 +66,46 @@ def test_objects_share_a_pass_without_seeing_each_other() -> None:
     """One object alone gives what it gives among others."""
     made, found = solver(), supposed()
     together = made(found, *everywhere())
-    alone = made([Supposed(*(None if p is None else p[1:2] for p in one)) for one in found], *everywhere(1))
-    torch.testing.assert_close(together.fraction[1:2], alone.fraction)
-    torch.testing.assert_close(together.member_logits[1:2], alone.member_logits)
+    alone = made([Supposed(*(None if p is None else p[2:] for p in one)) for one in found], *everywhere(1))
+    torch.testing.assert_close(together.fraction[2:], alone.fraction)
+    torch.testing.assert_close(together.member_logits[2:], alone.member_logits)
 
 
 def test_order_of_points_does_not_matter() -> None:
     made, found = solver(), supposed()
     order = torch.tensor([2, 0, 3, 1])
     mixed = [Supposed(*(None if p is None else p[:, order] for p in one)) for one in found]
-    torch.testing.assert_close(made(mixed, *everywhere()).fraction, made(found, *everywhere()).fraction)
+    known, counted, places = everywhere()
+    expected = made(found, known, counted, places).fraction
+    torch.testing.assert_close(made(mixed, known, counted, places[:, order]).fraction, expected)
 
 
 def test_points_that_fill_a_row_and_frames_before_the_first_do_not_count() -> None:
     made, found = solver(), supposed()
-    known, counted = everywhere()
+    known, counted, places = everywhere()
+    counted = counted.clone()
     known[:, :, 0], counted[:, 3] = False, False
-    before = made(found, known, counted).fraction[:, 1:]
+    before = made(found, known, counted, places).fraction[:, 1:]
     for one in found:
         for part in one:
             if part is not None:
                 part[:, :, 0] = 7.0
                 part[:, 3] = -7.0
-    torch.testing.assert_close(made(found, known, counted).fraction[:, 1:], before)
+    torch.testing.assert_close(made(found, known, counted, places).fraction[:, 1:], before)
 
 
-def test_prior_is_read_where_the_points_are_in_its_frame() -> None:
-    """A prior in another frame, or for another object, changes nothing of this one's first frame alone."""
+def test_prior_is_read_of_its_object_alone() -> None:
     made, found = solver(), supposed()
     none = made(found, *everywhere()).fraction
-    prior = torch.rand(3, 8, 8)
-    told = made(found, *everywhere(), prior, torch.tensor([-1, 1, -1])).fraction
+    told = made(found, *everywhere(), torch.rand(3, 8, 8), torch.tensor([False, True, False])).fraction
     torch.testing.assert_close(told[[0, 2]], none[[0, 2]])
     assert (told[1] - none[1]).abs().max() > 1e-4
+
+
+def test_points_that_move_alike_are_not_apart() -> None:
+    """Three move by (3, 4), one stays; one that is not known does not count."""
+    moved = torch.tensor([[3.0, 4], [3, 4], [3, 4], [0, 0], [90, 90]])[None, :, None]
+    known = torch.tensor([True, True, True, True, False])[None, :, None]
+    found = apart(moved, known)[0, :, 0].expm1() * 4
+    torch.testing.assert_close(found[:, 0], torch.tensor([0.0, 0, 0, 5, 0]))
+    torch.testing.assert_close(found[:, 1], torch.tensor([5.0, 5, 5, 5, 0]))

@@ -45,7 +45,7 @@ def test_samples_have_the_promised_shapes() -> None:
         "member": (3, 6),
         "fraction": (3, 8),
         "priors": (3, 16, 16),
-        "prior_frame": (),
+        "told": (),
     }
     assert torch.equal(item["images"], draw(0)["images"])
 
@@ -57,7 +57,6 @@ def test_members_are_seen_where_they_are_chosen_and_objects_are_mostly_seen() ->
         assert (item["queries"][..., 0] == first).all()
         assert item["seen"][0, :, :, first].all()
         assert (item["fraction"][0, :, first] >= DATA.visible - 1e-6).all()
-        assert int(item["prior_frame"]) in (first, -1)
 
 
 def test_what_is_stuck_to_an_object_hides_a_part_of_it() -> None:
