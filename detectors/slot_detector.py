@@ -18,6 +18,7 @@ from torch.nn.functional import interpolate, normalize
 
 from detectors.cue_backbone import CueBackbone
 from detectors.errors import DetectorError
+from detectors.pretrained_cues import HUB, PretrainedCues
 
 REACH = 16.0
 """Pixels of a vote of 1."""
@@ -99,6 +100,11 @@ class SlotDetector(nn.Module):
         iterations: Of the attention.
         threshold: Objectness of the pixel from which a new slot starts.
         handicap: Taken from the objectness of still images where there is motion too; None: they are not asked.
+        backbone: Pretrained network whose features are added, see `PretrainedCues`; None: none are.
+        backbone_weights: See there.
+
+    Raises:
+        DetectorError: There is no such pretrained network.
     """
 
     def __init__(
@@ -110,10 +116,15 @@ class SlotDetector(nn.Module):
         iterations: int = 2,
         threshold: float = 0.5,
         handicap: float | None = 0.0,
+        backbone: str | None = None,
+        backbone_weights: str = HUB,
     ) -> None:
         super().__init__()
         self.slots, self.iterations, self.threshold, self.handicap = slots, iterations, threshold, handicap
-        self.backbone = CueBackbone(channels, dim)
+        if backbone is None:
+            self.backbone: nn.Module = CueBackbone(channels, dim)
+        else:
+            self.backbone = PretrainedCues(backbone, backbone_weights, channels, dim)
         self.head = nn.Conv2d(dim, 4 + embedding, 1)
         self.sharpness = nn.Parameter(torch.tensor(1.0))
         nn.init.normal_(self.head.weight, 0, 1e-2)

@@ -9,12 +9,27 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from scenegraph_track.errors import UserError
 from scenegraph_track.files import read_text
 
 Model = TypeVar("Model", bound=BaseModel)
+
+FLOWS = ("none", "dis_fast", "dis_sparse", "dis_fine", "embedded")
+"""Ways to optical flow by name."""
+
+WEIGHTS_SUFFIX = ".safetensors"
+"""How the names of files of weights end."""
+
+SAVED = "config.yaml"
+"""The settings in a folder that ``Tracker.save_pretrained`` wrote."""
+
+WEIGHTS_KEYS = (
+    *("tracker.graph.weights", "tracker.scene.weights", "tracker.occlusion.weights", "tracker.appearance.weights"),
+    *("target.weights", "language.weights", "detector.weights", "detector.backbone", "geometry.flow", "geometry.depth"),
+)
+"""Settings that may name a file or a folder with weights."""
 
 
 class _Settings(BaseModel):
@@ -96,6 +111,23 @@ class GraphSettings(_Settings):
     strength: float = Field(1.0, ge=0, description="factor of the corrections")
 
 
+class SceneSettings(_Settings):
+    """The learned scene graph: relations, and what is told of hidden objects (see ``tracking.scene_model``)."""
+
+    weights: str = Field("none", description="none: stated rules; embedded: those that ship; or a file")
+
+
+class OcclusionSettings(_Settings):
+    """The visible part of each track by points on it, where there are images (see ``tracking.visible_parts``)."""
+
+    weights: str = Field("none", description="of OccuSolver: none, embedded or a file; none: by how boxes overlap")
+    points: int = Field(16, ge=1, description="points that are followed on a track")
+    stride: int = Field(2, ge=1, le=8, description="frames that are looked at together; 1: every frame by itself")
+    renew: int = Field(8, ge=1, description="frames after which a track that is well seen gets new points")
+    clear: float = Field(0.85, ge=0, le=1, description="visible part from which it is well seen")
+    longest: int = Field(256, ge=32, description="images are reduced to this longer side, pixels")
+
+
 class AppearanceSettings(_Settings):
     """What detections without embeddings look like, where there are images (see ``tracking.looks``)."""
 
@@ -116,6 +148,8 @@ class TrackerSettings(_Settings):
     show: ShowSettings = ShowSettings()
     offline: OfflineSettings = OfflineSettings()
     graph: GraphSettings = GraphSettings()
+    scene: SceneSettings = SceneSettings()
+    occlusion: OcclusionSettings = OcclusionSettings()
     appearance: AppearanceSettings = AppearanceSettings()
 
 
@@ -123,12 +157,19 @@ class GeometrySettings(_Settings):
     """Depth and camera motion besides what the frames of a caller bring; by default nothing is read or looked for."""
 
     measured: bool = Field(False, description="use depth and poses that lie beside the images (see ``data.measured``)")
-    flow: Literal["none", "dis_fast", "dis_sparse", "dis_fine", "embedded"] = Field(
+    flow: str = Field(
         "none",
-        description="optical flow to find from what is not measured (see ``geometry.video``), or none",
+        description="optical flow to find from what is not measured (see ``geometry.video``), a file, or none",
     )
-    depth: str = Field("none", description="network that guesses depth: none, embedded, a hub id or a folder")
+    depth: str = Field("none", description="network that guesses depth: none, embedded, a file, a hub id or a folder")
     working_size: int = Field(192, ge=32, description="images are reduced to this longer side, pixels")
+
+    @field_validator("flow")
+    @classmethod
+    def _known(cls, flow: str) -> str:
+        if flow not in FLOWS and not flow.endswith(WEIGHTS_SUFFIX):
+            raise ValueError(f"expected one of {', '.join(FLOWS)}, or a file *{WEIGHTS_SUFFIX}")
+        return flow
 
     @model_validator(mode="after")
     def _complete(self) -> GeometrySettings:
@@ -146,6 +187,10 @@ class DetectorSettings(_Settings):
         "none", description="slots: discovers objects without labels; transformers: a detector of that library"
     )
     weights: str = Field("embedded", description="slots: embedded or a file; transformers: a hub id or a folder")
+    backbone: str = Field(
+        "recipe",
+        description="slots: where pretrained features of the weights come from: recipe (as in training), hub, a folder",
+    )
     threshold: float = Field(0.3, ge=0, le=1, description="least score of a detection")
     classes: list[str] = Field([], description="transformers: names of the classes that are kept; empty: all")
     text: list[str] = Field([], description="transformers: what to look for, for detectors that read")
@@ -167,6 +212,19 @@ class TargetSettings(_Settings):
     alone: bool = Field(False, description="leave detections that lie beside a sequence aside")
 
 
+class LanguageSettings(_Settings):
+    """A target that a sentence gives: ``track --text`` (see ``language.steering``)."""
+
+    weights: str = Field("none", description="none: no language; embedded: the network that ships; or a file")
+    text: str = Field("", description="what is followed, in English; empty: nothing is")
+    sure: float = Field(0.5, ge=0, le=1, description="least probability that it is true of what is found")
+    doubt: float = Field(
+        0.05, ge=0, le=1, description="below it, what is followed is doubted where it is true elsewhere"
+    )
+    every: int = Field(3, ge=1, description="frames between two looks for a lost or doubtful target")
+    working_size: int = Field(192, ge=32, description="longer side to which images are reduced, pixels")
+
+
 class Config(_Settings):
     """Everything that one run depends on besides its input."""
 
@@ -174,6 +232,7 @@ class Config(_Settings):
     detector: DetectorSettings = DetectorSettings()
     geometry: GeometrySettings = GeometrySettings()
     target: TargetSettings = TargetSettings()
+    language: LanguageSettings = LanguageSettings()
 
 
 def named_configs() -> dict[str, Path]:
@@ -186,17 +245,22 @@ def named_configs() -> dict[str, Path]:
 
 
 def load_config(name: str | Path = "reference", overrides: Iterable[str] = ()) -> Config:
-    """Load a named configuration or a YAML file.
+    """Load a named configuration, a YAML file, or the settings of a folder that ``Tracker.save_pretrained`` wrote.
 
     Args:
-        name: A name of :func:`named_configs` or the path of a YAML file.
+        name: A name of :func:`named_configs`, or the path of a YAML file or such a folder.
         overrides: ``key.of.setting=value``, the value as YAML.
 
     Raises:
-        UserError: No such configuration, a key that does not exist (with the nearest one), or a bad value.
+        UserError: No such configuration, a key that does not exist (with the nearest one), or a bad value; or weights
+            of a folder are missing.
     """
     named = named_configs()
     path = named.get(str(name)) or Path(name)
+    if (path / SAVED).is_file():
+        values = read_settings(path / SAVED)
+        _point_into(path, values)
+        return parse_config(overridden(values, overrides), source=str(path / SAVED))
     if not path.is_file():
         near = difflib.get_close_matches(str(name), named, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -213,12 +277,33 @@ def read_settings(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected a mapping of settings, found {type(values).__name__}")
+    return overridden(values, overrides)
+
+
+def overridden(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """The same mapping with ``key.of.setting=value`` put into it."""
     for override in overrides:
         key, sign, text = override.partition("=")
         if not sign:
             raise UserError(f"--set {override}: expected key=value")
         _put(values, key.strip(), text, override)
     return values
+
+
+def _point_into(folder: Path, values: dict[str, Any]) -> None:
+    """Let settings that name weights in the folder say where they lie."""
+    for key in WEIGHTS_KEYS:
+        *parents, last = key.split(".")
+        group: Any = values
+        for parent in parents:
+            group = group.get(parent) if isinstance(group, dict) else None
+        named = group.get(last) if isinstance(group, dict) else None
+        if not isinstance(named, str) or not named:
+            continue
+        if (folder / named).exists():
+            group[last] = str(folder / named)
+        elif named.endswith(WEIGHTS_SUFFIX):
+            raise UserError(f"{folder / SAVED}: {key}: expected the weights {folder / named}, found no such file")
 
 
 def parse_config(values: dict[str, Any], source: str = "configuration") -> Config:

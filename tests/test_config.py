@@ -57,6 +57,7 @@ def test_a_file_may_name_only_what_differs(tmp_path: Path) -> None:
         ("tracker.motion.acceleration=.nan", "tracker.motion.acceleration"),
         ("tracker.scores.low=0.65", "tracker.scores: expected low <= high <= birth"),
         ("tracker.kind=magic", "tracker.kind: .*found 'magic'"),
+        ("geometry.flow=magic", r"geometry.flow: expected one of none, .*, or a file \*\.safetensors .*'magic'"),
     ],
 )
 def test_refuses_with_the_key(override: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The commands of the README run as they stand there, one after the other in one folder.
+"""The commands of the README and of the documentation run as they stand there, those of a page in one folder.
 
 A ```bash block is for every reader and is run; what needs a reader's own files stands in a ```console block.  Commands
 that install or test the package are left out.  All run in this process: starting Python anew for each takes longer than
@@ -17,7 +17,11 @@ import pytest
 from scenegraph_track.cli import demo, main
 from scenegraph_track.cli.app import run
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+}
 LEFT_OUT = re.compile(r"(pip3?|uv|python -m pip|pre-commit|git|pytest|cd|source|\.)(\s|$)")
 
 
@@ -29,6 +33,11 @@ def commands(text: str) -> list[str]:
             parts = [part.strip() for part in re.sub(r"(^|\s)#.*", "", line).split("&&")]
             kept.append(" && ".join(part for part in parts if part and not LEFT_OUT.match(part)))
     return [command for command in kept if command]
+
+
+def python_blocks(text: str) -> list[str]:
+    """The ```python blocks of a Markdown text."""
+    return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def test_commands_are_found() -> None:
@@ -45,22 +54,25 @@ def test_the_program_is_installed() -> None:
     assert program.load() is main
 
 
-def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", [name for name, text in PAGES.items() if commands(text)])
+def test_commands_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The demo is a short one of small frames.
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(demo, "FRAMES", 16)
     monkeypatch.setattr(demo, "SIZE", (256, 144))
-    found = [part for command in commands(README.read_text(encoding="utf-8")) for part in command.split(" && ")]
-    assert found
+    found = [part for command in commands(PAGES[page]) for part in command.split(" && ")]
     for command in found:
         program, *arguments = shlex.split(command)
         assert program == "scenegraph-track", f"{command}: expected a command of this program"
         assert run(arguments) == 0, command
 
 
-def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", [name for name, text in PAGES.items() if python_blocks(text)])
+def test_python_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, README.name, "exec"), {"__name__": "readme"})
+    for block in python_blocks(PAGES[page]):
+        exec(compile(block, page, "exec"), {"__name__": "readme"})
+
+
+def test_readme_has_both() -> None:
+    assert commands(PAGES["README.md"]) and python_blocks(PAGES["README.md"])

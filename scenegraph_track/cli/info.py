@@ -13,8 +13,14 @@ _LIBRARIES = ("torch", "torch-geometric", "numpy", "scipy", "av", "opencv-python
 
 def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    card: Annotated[bool, typer.Option("--card", help="Print the model card of the weights as Markdown.")] = False,
 ) -> None:
     """Show versions, devices, configurations and weights."""
+    if card:
+        from scenegraph_track.model_card import model_card, shipped_files
+
+        say(model_card(shipped_files()).rstrip())
+        return
     facts = collect()
     if as_json:
         import json
@@ -58,9 +64,6 @@ def collect() -> dict[str, Any]:
 
 def _weights() -> dict[str, str]:
     """What has been trained and ships with the package."""
-    from importlib import resources
-    from pathlib import Path
+    from scenegraph_track.model_card import shipped_files
 
-    folder = Path(str(resources.files("scenegraph_track"))) / "weights"
-    files = sorted(folder.glob("*.safetensors"))
-    return {path.stem: f"{path} ({path.stat().st_size / 1024:.0f} KiB)" for path in files}
+    return {name: f"{path} ({path.stat().st_size / 1024:.0f} KiB)" for name, path in shipped_files().items()}

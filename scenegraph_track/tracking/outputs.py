@@ -109,6 +109,11 @@ class Outputs:
             (work / self.path(suffix).name).replace(self.path(suffix))
         shutil.rmtree(work, ignore_errors=True)
 
+    @property
+    def frames(self) -> int:
+        """Number of frames by the record; 0 where there is none."""
+        return int((self._record() or {}).get("frames", 0))
+
     def _record(self) -> dict[str, Any] | None:
         """The record that is there, or None; one that this package has not written counts as none."""
         try:

@@ -39,7 +39,8 @@ class _Slots:
     def __init__(self, settings: DetectorSettings) -> None:
         from detectors.embedded import slot_detector
 
-        self.net = slot_detector(None if settings.weights == "embedded" else settings.weights)
+        backbone = None if settings.backbone == "recipe" else settings.backbone
+        self.net = slot_detector(None if settings.weights == "embedded" else settings.weights, backbone)
         self.settings = settings
 
     def __call__(self, frame: Frame, space: Space | None) -> Detections:

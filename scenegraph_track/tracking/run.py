@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from scenegraph_track.config import Config
+from scenegraph_track.config import Config, SceneSettings
 from scenegraph_track.data.measured import measured_files
 from scenegraph_track.data.mot import DetectionFile, write_results
 from scenegraph_track.data.sequences import Sequence
@@ -22,6 +22,7 @@ from scenegraph_track.errors import UserError
 from scenegraph_track.files import atomic_write
 from scenegraph_track.graph.export import read_jsonl, to_json_line
 from scenegraph_track.structures import Frame, SceneGraph, Tracks
+from scenegraph_track.tracking import scene_model
 from scenegraph_track.tracking.annotate import AnnotatedVideo, drawable_scene, drawable_tracks
 from scenegraph_track.tracking.correction import EMBEDDED
 from scenegraph_track.tracking.emission import weights_path
@@ -101,6 +102,7 @@ def run_sequence(
     folder: str | Path,
     options: RunOptions = RunOptions(),
     tick: Tick = lambda frames: None,
+    tracker: Tracker | None = None,
 ) -> RunReport:
     """Track one sequence and write ``folder/<name>.txt`` and what else is wanted; files appear whole or not at all.
 
@@ -112,6 +114,7 @@ def run_sequence(
         folder: Where the results go; it is made if need be.
         options: What is wanted.
         tick: Is told of the progress.
+        tracker: Of :func:`tracker_of`, for those who run many sequences; None: made here.
 
     Raises:
         UserError: There are no detections, or a file of the sequence cannot be read or does not fit its format, or
@@ -141,7 +144,8 @@ def run_sequence(
                 video = AnnotatedVideo(work / outputs.path(VIDEO).name, size, frames.frame_rate)
                 files.enter_context(video)
             live = None if options.horizon else video
-            tracks = tracks_of(_steps(Tracker(config), frames, detections, options.targets, sees, lines, live, tick))
+            tracker = tracker or tracker_of(config, options)
+            tracks = tracks_of(_steps(tracker, frames, detections, options.targets, sees, lines, live, tick))
             _refuse_late(options.targets, frames.count, sequence)
             if options.horizon:
                 tracks, names = refine(tracks, frames.frame_rate, frames.size, config.tracker, options.horizon)
@@ -178,15 +182,27 @@ def recipe(sequence: Sequence, config: Config, options: RunOptions) -> dict[str,
     return json.loads(json.dumps(values))
 
 
+def tracker_of(config: Config, options: RunOptions) -> Tracker:
+    """The tracker of a run, without the learned scene graph where nothing is written that it changes."""
+    if options.save_graph or options.save_video:
+        return Tracker(config)
+    without = config.tracker.model_copy(update={"scene": SceneSettings()})
+    return Tracker(config.model_copy(update={"tracker": without}))
+
+
 def _weights(config: Config) -> dict[str, str]:
     """Digests of the weights in use, those that ship and those that are files."""
     from detectors.embedded import SHIPPED
     from geometry.weights import embedded_weights
+    from scenegraph_track.language import embedded as language
     from scenegraph_track.target import embedded as target
 
     graph = config.tracker.graph.weights
     files = {"graph": str(EMBEDDED) if graph == "embedded" else graph}
+    scene = config.tracker.scene.weights
+    files["scene"] = str(scene_model.EMBEDDED) if scene == "embedded" else scene
     files["target"] = str(target.SHIPPED) if config.target.weights == "embedded" else config.target.weights
+    files["language"] = str(language.SHIPPED) if config.language.weights == "embedded" else config.language.weights
     for name, named in (("flow", config.geometry.flow), ("depth", config.geometry.depth)):
         files[name] = str(embedded_weights(name)) if named == "embedded" else named
     if config.detector.kind == "slots":
@@ -218,6 +234,9 @@ def _steps(
             video.write(frame, drawable_scene(scene, video.size))
         tick(1)
         yield scene
+    text = tracker.config.language.text
+    if text and state.targets is None:
+        logger.warning('nothing in these frames matches "%s": no target is followed', text)
 
 
 def _draw(tracks: Tracks, frames: Iterable[Frame], video: AnnotatedVideo, tick: Tick) -> None:
@@ -241,13 +260,14 @@ def _refuse_late(targets: Iterable[GivenTarget], length: int | None, sequence: S
 
 def _detections(sequence: Sequence, config: Config, options: RunOptions) -> DetectionFile | None:
     """The detections beside a sequence; None where the detector of the settings finds them, or targets are followed."""
-    if options.targets and not (options.images and _has_images(sequence)):
+    follows = bool(options.targets) or bool(config.language.text)
+    if follows and not (options.images and _has_images(sequence)):
         raise UserError(f"{sequence.path}: there are no images to follow a target in")
     if _discovers(sequence, config, options):
         return None
-    if config.target.alone and not options.targets:
-        raise UserError(f"{sequence.path}: this configuration follows given targets only: add --init x,y,w,h")
-    if options.targets and (config.target.alone or sequence.detections is None):
+    if config.target.alone and not follows:
+        raise UserError(f"{sequence.path}: this configuration follows given targets only: add --init x,y,w,h or --text")
+    if follows and (config.target.alone or sequence.detections is None):
         return None
     if sequence.detections is None:
         raise UserError(
@@ -269,7 +289,7 @@ def _has_images(sequence: Sequence) -> bool:
 def _sees(sequence: Sequence, config: Config, options: RunOptions) -> bool:
     """Whether the tracker looks at images."""
     uses = config.tracker.motion.camera or config.geometry.measured or config.geometry.flow != "none"
-    uses = uses or bool(options.targets)
+    uses = uses or bool(options.targets) or bool(config.language.text)
     return (options.images and uses and _has_images(sequence)) or _discovers(sequence, config, options)
 
 

@@ -8,6 +8,7 @@ decided by what both say about corners of the background: `surer`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from geometry import GeometryError, guess_intrinsics
 from geometry.video import VideoGeometry, VideoGeometryState
-from scenegraph_track.config import GeometrySettings
+from scenegraph_track.config import WEIGHTS_SUFFIX, GeometrySettings
 from scenegraph_track.errors import UserError
 from scenegraph_track.structures import Frame
 
@@ -67,17 +68,22 @@ def video_geometry(settings: GeometrySettings) -> VideoGeometry | None:
     if settings.flow == "none":
         return None
     try:
+        flow: Any = settings.flow
+        if flow.endswith(WEIGHTS_SUFFIX):
+            from geometry.embedded import flow_estimator
+
+            flow = flow_estimator(flow)
         if settings.depth == "none":
             depth = None
-        elif settings.depth == "embedded":
+        elif settings.depth == "embedded" or settings.depth.endswith(WEIGHTS_SUFFIX):
             from geometry.embedded import depth_estimator
 
-            depth = depth_estimator()
+            depth = depth_estimator(None if settings.depth == "embedded" else settings.depth)
         else:
             from geometry.pretrained_depth import PretrainedDepth
 
             depth = PretrainedDepth.load(settings.depth)
-        return VideoGeometry(settings.flow, depth, settings.working_size)
+        return VideoGeometry(flow, depth, settings.working_size)
     except GeometryError as error:
         raise UserError(f"geometry: {error}") from None
 

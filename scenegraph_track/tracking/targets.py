@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from geometry import GeometryError
 from scenegraph_track.config import TargetSettings
 from scenegraph_track.errors import UserError
+from scenegraph_track.language.steering import Guide
 from scenegraph_track.structures import CUES, Frame, ObjectState, TargetTable
 from scenegraph_track.target.embedded import follow_settings, target_network
 from scenegraph_track.target.follow import follow, start_following
@@ -70,8 +71,13 @@ class TargetFollower:
         row = _table(new, np.array([identity]), time, time)
         return row if table is None else _joined(table, row)
 
-    def followed(self, table: TargetTable, frame: Frame) -> TargetTable:
+    def followed(self, table: TargetTable, frame: Frame, guide: Guide | None = None) -> TargetTable:
         """The targets in the next frame; those that were given in this very frame stay as they are.
+
+        Args:
+            table: In the frame before.
+            frame: The next one.
+            guide: A sentence that is true of all of them, by which lost ones are looked for too.
 
         Raises:
             UserError: They were followed with weights of another network before.
@@ -84,6 +90,9 @@ class TargetFollower:
             after = replace(before, time=time, scores=np.zeros_like(before.scores), lost=before.lost + 1)
         else:
             self._check(table)
+            if guide is not None:
+                steered = guide.steered(frame.image, before.boxes, before.lost.tolist(), frame.index)
+                before = replace(before, boxes=steered)
             state = follow(self.network, self.how, _followed(before), frame.image[None].float())
             after = _table(state, before.ids, time, np.where(state.lost, before.seen, time))
         new = np.flatnonzero(table.time == frame.timestamp)

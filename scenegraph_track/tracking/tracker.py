@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from geometry.video import VideoGeometry
 from scenegraph_track.config import Config, load_config
 from scenegraph_track.errors import UserError
 from scenegraph_track.graph.relations import relations_from_boxes
+from scenegraph_track.language.reading import Reader
+from scenegraph_track.language.steering import Guide
 from scenegraph_track.structures import CUES, Detections, Frame, ObjectState, SceneGraph, TrackerState, Tracks
 from scenegraph_track.tracking import camera, motion
 from scenegraph_track.tracking.emission import covers, inside_part, load_rules
@@ -24,6 +27,7 @@ from scenegraph_track.tracking.matching import box_iou, paired_iou
 from scenegraph_track.tracking.placement import object_depths, positions
 from scenegraph_track.tracking.proposing import Proposer, proposer
 from scenegraph_track.tracking.reference import Association, associate, start_state
+from scenegraph_track.tracking.scene_model import SceneModel, box_std, learned_scene, named_hiders, with_scene
 from scenegraph_track.tracking.situation import prepare
 from scenegraph_track.tracking.space import (
     SLACK,
@@ -35,6 +39,9 @@ from scenegraph_track.tracking.space import (
     video_geometry,
 )
 from scenegraph_track.tracking.targets import SeenTargets, TargetFollower, checked_box, seen_targets
+
+if TYPE_CHECKING:
+    from scenegraph_track.tracking.visible_parts import VisibleTracks
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,66 @@ class Tracker:
         """A tracker of a named configuration or a YAML file; ``overrides`` as ``tracker.life.hidden_seconds=2``."""
         return cls(load_config(name, overrides))
 
+    @classmethod
+    def from_pretrained(cls, name: str | Path = "embedded", overrides: Iterable[str] = (), **options: Any) -> Tracker:
+        """A tracker with its weights, all loaded, so that what is missing or does not fit is said at once.
+
+        Args:
+            name: "embedded", what ships with the package; a folder that :meth:`save_pretrained` wrote; or the id of one
+                on the Hugging Face hub.
+            overrides: As ``tracker.life.hidden_seconds=2``.
+            options: Of the hub: ``revision``, ``token``, ``cache_dir``, ``local_files_only``, ``force_download``.
+
+        Raises:
+            UserError: There is no such tracker, or weights are missing or do not fit.
+        """
+        from scenegraph_track.tracking import release
+
+        return release.load(name, overrides, options)
+
+    def save_pretrained(self, folder: str | Path, overwrite: bool = False) -> None:
+        """Write the settings, every file of weights that they name, and a model card; the folder is whole or absent.
+
+        Args:
+            folder: New or empty.
+            overwrite: Replace what the folder holds, all of it.
+
+        Raises:
+            UserError: The folder holds something, or weights are missing.
+        """
+        from scenegraph_track.tracking import release
+
+        release.save(self, folder, overwrite)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """What :meth:`save_pretrained` writes, as a commit on the Hugging Face hub.
+
+        Args:
+            repo_id: As owner/name; it is made if need be.
+            options: ``private``, ``token``, ``commit_message``, ``branch``, ``create_pr``.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            UserError: Weights are missing, or the hub takes nothing.
+        """
+        from scenegraph_track.tracking import release
+
+        return release.push(self, repo_id, options)
+
+    def loaded(self) -> Tracker:
+        """The same; every network that the settings name is loaded now rather than when it is first used.
+
+        Raises:
+            UserError: Weights are missing or do not fit.
+        """
+        _ = self._video, self._proposer, self._looks, self._learned
+        _ = self._scene_model, self._visible_tracks, self._guide
+        if self.config.target.weights != "none":
+            _ = self._targets
+        return self
+
     @cached_property
     def _video(self) -> VideoGeometry | None:
         return self.geometry or video_geometry(self.config.geometry)
@@ -86,10 +153,32 @@ class Tracker:
         return learned_cost(self.config.tracker.graph)
 
     @cached_property
+    def _scene_model(self) -> SceneModel | None:
+        return learned_scene(self.config.tracker.scene)
+
+    @cached_property
+    def _visible_tracks(self) -> VisibleTracks | None:
+        if self.config.tracker.occlusion.weights == "none":
+            return None
+        from scenegraph_track.tracking.visible_parts import VisibleTracks
+
+        return VisibleTracks.load(self.config.tracker.occlusion)
+
+    @cached_property
     def _targets(self) -> TargetFollower:
         if self.config.target.weights == "none":
             raise UserError("this configuration follows no targets: set target.weights (embedded, or a file)")
         return TargetFollower.load(self.config.target)
+
+    @cached_property
+    def _guide(self) -> Guide | None:
+        settings = self.config.language
+        if not settings.text:
+            return None
+        if settings.weights == "none":
+            raise UserError("this configuration reads no sentences: set language.weights (embedded, or a file)")
+        reader = Reader.load(settings.weights, settings.working_size)
+        return Guide(reader, settings.text, settings.sure, settings.doubt, settings.every)
 
     def start(self) -> TrackerState:
         """The state before the first frame."""
@@ -135,7 +224,9 @@ class Tracker:
         Intrinsics that are not given are guessed.  With poses, tracks are moved by where their points in space go
         rather than by a similarity of the image, as long as that explains the background about as well (`space.surer`);
         where only poses are known, as if all were far away, as long as the camera mostly turns.  Detections without
-        embeddings get those that the settings of ``tracker.appearance`` name, where the frame has an image.
+        embeddings get those that the settings of ``tracker.appearance`` name, where the frame has an image.  What the
+        sentence of ``language.text`` means becomes a target in the first frame in which it is found, unless one was
+        given before.
 
         Args:
             state: What the last step returned, or :meth:`start`.
@@ -144,7 +235,9 @@ class Tracker:
                 settings name target models.
 
         Returns:
-            The next state, and the graph of all live tracks: seen, hidden, and those that left in this frame.
+            The next state, and the graph of all live tracks: seen, hidden, and those that left in this frame.  A
+            learned scene graph (settings of ``tracker.scene``, where the size of the image is known) may say of a track
+            that it has left while it can still come back under its identity.
 
         Raises:
             UserError: Time does not advance, or there are no detections to track.
@@ -165,9 +258,12 @@ class Tracker:
         if detections.embeddings is None and frame.image is not None and self._looks is not None:
             seen = self._looks(frame.image, _numpy(detections.boxes))
             detections = replace(detections, embeddings=torch.from_numpy(seen).float())
+        if self._guide is not None and state.targets is None and frame.image is not None:
+            place = self._guide.first(frame.image, _numpy(detections.boxes))
+            state = state if place is None else self.add_target(state, frame, place.box)[0]
         given, own = detections, None
         if state.targets is not None:
-            targets = self._targets.followed(state.targets, frame)
+            targets = self._targets.followed(state.targets, frame, self._guide)
             own = seen_targets(state.targets, targets, frame.timestamp, _numpy(given.boxes), self.config.target)
             state, detections = replace(state, targets=targets), given[torch.from_numpy(own.free)]
         depths = _depths(detections, frame, space)
@@ -195,7 +291,7 @@ class Tracker:
             world_from_camera=nothing if pose is None else pose,
             geometry=video,
         )
-        return after, self._scene(after, decided, frame, given, space, own)
+        return self._scene(after, decided, frame, given, space, own)
 
     def _followed(
         self, state: TrackerState, frame: Frame, space: Space | None, background: np.ndarray
@@ -239,18 +335,16 @@ class Tracker:
         detections: Detections,
         space: Space | None,
         own: SeenTargets | None,
-    ) -> SceneGraph:
+    ) -> tuple[TrackerState, SceneGraph]:
+        """What is told of the frame, and the state that remembers it."""
         tracks, depths, detected = decided.tracks, decided.tracks.depth, _numpy(detections.boxes)
-        chosen = motion.chosen_filter(state.filter_errors)
         seen = decided.detection >= 0
         chance = self.shown_chance(state, decided, frame.size)
-        scale = np.sqrt(state.spread[0] / state.spread[1])
-        std = np.sqrt(np.stack([tracks.centre_covariance[:, chosen, 0], tracks.size_covariance[:, 0]], axis=1)) * scale
         states = np.where(seen, ObjectState.VISIBLE, np.where(decided.left, ObjectState.LEFT, ObjectState.HIDDEN))
         nodes = {
             "track_id": tracks.ids,
             "box": decided.boxes,
-            "box_std": np.repeat(std, 2, axis=1),
+            "box_std": box_std(decided, state),
             "state": states,
             "hidden_for": np.where(seen, 0.0, frame.timestamp - tracks.seen),
             "shown": seen | (~decided.left & (chance >= self.config.tracker.show.predicted)),
@@ -263,17 +357,29 @@ class Tracker:
             nodes["detection"] = np.append(own.free, -1)[decided.detection]
             nodes, becomes = own.joined_nodes(nodes), own.joined_edges(becomes, len(tracks))
             depths = np.concatenate([depths, _target_depths(own, detections, frame, space)])
-        boxes, seen, stay = nodes["box"], nodes["state"] == ObjectState.VISIBLE, nodes["state"] != ObjectState.LEFT
+        boxes, seen = nodes["box"], nodes["state"] == ObjectState.VISIBLE
         covered, _ = covers(boxes, boxes[seen], np.arange(len(boxes))[:, None] == np.flatnonzero(seen)[None])
         nodes["visibility"] = np.where(seen, 1 - covered, 0.0)
-        depths = depths if np.isfinite(depths).any() else None
+        if self._visible_tracks is not None and frame.image is not None:
+            carried, parts = self._visible_tracks.step(state.visible_parts, frame, nodes)
+            nodes["visibility"] = np.where(np.isfinite(parts), parts, nodes["visibility"])
+            state = replace(state, visible_parts=carried)
+        depths, relates = depths if np.isfinite(depths).any() else None, None
+        intrinsics = None if space is None else space.intrinsics
+        if self._scene_model is None or frame.size is None:
+            nodes["hidden_by"] = named_hiders(nodes)
+        else:
+            given = nodes, decided, state, frame.size, depths, intrinsics
+            nodes, relates, state = with_scene(self._scene_model, *given)
+        boxes, stay = nodes["box"], nodes["state"] != ObjectState.LEFT
         if depths is not None and space is not None:
             nodes["position"] = positions(boxes, depths, space.intrinsics, space.world_from_camera)
         if detections.embeddings is not None:
             nodes["embedding"] = _of_detection(_numpy(detections.embeddings), nodes["detection"], 0.0)
-        relates = relations_from_boxes(boxes[stay], None if depths is None else depths[stay])
-        relates["edge_index"] = np.flatnonzero(stay)[relates["edge_index"]]
-        return SceneGraph.build(frame.index, frame.timestamp, nodes, relates, becomes)
+        if relates is None:
+            relates = relations_from_boxes(boxes[stay], None if depths is None else depths[stay])
+            relates["edge_index"] = np.flatnonzero(stay)[relates["edge_index"]]
+        return state, SceneGraph.build(frame.index, frame.timestamp, nodes, relates, becomes)
 
     def _becomes(self, decided: Association, detected: np.ndarray, frame: Frame) -> dict[str, np.ndarray]:
         """Temporal edges: what was weighed, its share among its track's candidates, and the evidence of each cue."""

@@ -57,6 +57,8 @@ class DetectorNet(BaseModel):
     iterations: int = 2
     threshold: float = 0.45
     handicap: float | None = 0.0
+    backbone: str | None = None
+    backbone_weights: str = "hub"
 
 
 class DetectorLoss(BaseModel):
