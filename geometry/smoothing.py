@@ -13,14 +13,6 @@ from numpy.typing import NDArray
 _KERNEL = np.array([1, 4, 6, 4, 1]) / 16
 
 
-def _shift(field: NDArray, row: int, column: int) -> NDArray:
-    """The neighbour at an offset, with repeated borders."""
-    height, width = field.shape[:2]
-    rows = np.clip(np.arange(height) + row, 0, height - 1)
-    columns = np.clip(np.arange(width) + column, 0, width - 1)
-    return field[rows[:, None], columns]
-
-
 def smooth_inverse_depth(
     w: NDArray,
     deviation: NDArray,
@@ -45,19 +37,30 @@ def smooth_inverse_depth(
         The smoothed inverse depth and its deviation.
     """
     information = 1 / deviation**2
+    height, width = w.shape
+    channels = () if guide is None else tuple(np.ascontiguousarray(guide[..., c]) for c in range(guide.shape[2]))
     for spacing in spacings:
         total, mass = np.zeros_like(w), np.zeros_like(w)
         variance = 1 / np.maximum(information, 1e-30)
-        for i, row in enumerate(range(-2, 3)):
-            for j, column in enumerate(range(-2, 3)):
-                offset = row * spacing, column * spacing
-                other, theirs = _shift(w, *offset), _shift(information, *offset)
-                difference = (other - w) ** 2 / (agreement**2 * (variance + 1 / np.maximum(theirs, 1e-30)))
-                if guide is not None:
-                    difference = difference + ((_shift(guide, *offset) - guide) ** 2).sum(-1) / colour**2
-                weight = _KERNEL[i] * _KERNEL[j] * np.exp(-0.5 * difference) * theirs
-                total += weight * other
+        padded = [np.pad(field, 2 * spacing, mode="edge") for field in (w, information, variance, *channels)]
+        for i, top in enumerate(range(0, 5 * spacing, spacing)):
+            for j, left in enumerate(range(0, 5 * spacing, spacing)):
+                there = slice(top, top + height), slice(left, left + width)
+                other, theirs, uncertain, *colours = (field[there] for field in padded)
+                difference = np.square(other - w)
+                difference /= agreement**2 * (variance + uncertain)
+                if channels:
+                    apart = np.square(colours[0] - channels[0])
+                    for shifted, channel in zip(colours[1:], channels[1:]):
+                        apart += np.square(shifted - channel)
+                    difference += apart / colour**2
+                difference *= -0.5
+                weight = np.exp(difference, out=difference)
+                weight *= _KERNEL[i] * _KERNEL[j]
+                weight *= theirs
                 mass += weight
+                weight *= other
+                total += weight
         w = np.where(mass > 0, total / np.maximum(mass, 1e-30), w)
         gain = np.clip((2.0 * spacing / correlated) ** 2, 1.0, None)
         information = mass * gain

@@ -22,6 +22,7 @@ from scenegraph_track.cli.console import (
 from scenegraph_track.cli.demo import demo
 from scenegraph_track.cli.eval import app as eval_app
 from scenegraph_track.cli.info import info
+from scenegraph_track.cli.points import points
 from scenegraph_track.cli.synth import synth
 from scenegraph_track.cli.track import track
 from scenegraph_track.cli.train import TrainCommand, train
@@ -41,6 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(track)
+app.command()(points)
 app.add_typer(eval_app, name="eval")
 app.command()(demo)
 app.command()(synth)

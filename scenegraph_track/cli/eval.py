@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from scenegraph_track.cli import eval_geometry, eval_objects, eval_occlusion, eval_points, eval_single
+from scenegraph_track.cli import eval_geometry, eval_language, eval_objects, eval_occlusion, eval_points, eval_single
 from scenegraph_track.cli.console import out, usage
+from scenegraph_track.cli.crew import ALONE, Crew
+from scenegraph_track.cli.eval_groups import Workers
 from scenegraph_track.cli.result_files import annotated_sequences, read_result, read_truth, result_files
 from scenegraph_track.errors import UserError
 
 if TYPE_CHECKING:
     from scenegraph_track.data.sequences import Sequence
-    from scenegraph_track.evaluation.mot import Evaluation
+    from scenegraph_track.evaluation.mot import Evaluation, SequenceResult
 
 DEFAULT = "mot"
 """The evaluation that is meant where none is named."""
@@ -50,6 +53,7 @@ for command in (
     eval_occlusion.occlusion,
     eval_points.points,
     eval_single.single,
+    eval_language.language,
 ):
     app.command()(command)
 
@@ -85,6 +89,7 @@ def mot(
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write all figures as CSV, a row a sequence.")
     ] = None,
+    workers: Workers = ALONE,
 ) -> None:
     """HOTA, CLEAR and Identity figures of multi-object tracking, per sequence and combined.
 
@@ -98,7 +103,7 @@ def mot(
             raise UserError(f"--benchmark {benchmark}: expected one of {', '.join(BENCHMARKS)}")
         sequences = annotated_sequences(source)
         files = result_files(sequences, results)
-    evaluation = evaluate_files(sequences, files, "none" if no_preproc else benchmark)
+    evaluation = evaluate_files(sequences, files, "none" if no_preproc else benchmark, workers)
     print_table(evaluation, out())
     if json_file:
         write_json(evaluation, json_file)
@@ -106,18 +111,40 @@ def mot(
         write_csv(evaluation, csv_file)
 
 
-def evaluate_files(sequences: list[Sequence], files: dict[str, Path], benchmark: str = "auto") -> Evaluation:
+def evaluate_files(
+    sequences: list[Sequence], files: dict[str, Path], benchmark: str = "auto", workers: Crew = ALONE
+) -> Evaluation:
     """Judge result files.
 
     Args:
         sequences: Sequences with ground truth.
         files: Result file of each, by its name.
         benchmark: See ``evaluation.preprocessing.BENCHMARKS``.
+        workers: Who judges.
 
     Raises:
         FormatError: A file holds no such rows.
     """
-    from scenegraph_track.evaluation.mot import evaluate
+    from scenegraph_track.cli.spread import spread
+    from scenegraph_track.evaluation.mot import Evaluation, combine
 
-    truths = {s.name: read_truth(s) for s in sequences}
-    return evaluate(truths, {name: read_result(path) for name, path in files.items()}, benchmark)
+    pairs = [(sequence, files[sequence.name]) for sequence in sequences]
+    names = [sequence.name for sequence in sequences]
+    found = dict(zip(names, spread(_Judge(benchmark), pairs, workers), strict=True))
+    return Evaluation(found, combine(found))
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Judges one result file, in whatever process."""
+
+    benchmark: str
+
+    def __call__(self, given: tuple[Sequence, Path]) -> SequenceResult:
+        """Figures of a sequence and its result file."""
+        from scenegraph_track.evaluation.mot import evaluate_sequence
+        from scenegraph_track.evaluation.preprocessing import Preprocessing
+
+        sequence, path = given
+        truth = read_truth(sequence)
+        return evaluate_sequence(truth, read_result(path), preprocess=Preprocessing.choose(truth, self.benchmark))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scenegraph_track.cli.console import BadUsage, note, usage
+from scenegraph_track.cli.crew import ALONE
 from scenegraph_track.cli.eval_groups import WHAT, Clips, Folder, Networks, Output, Scale, Weights, Workers, grouped
 from scenegraph_track.cli.geometry_report import (
     Files,
@@ -26,7 +27,7 @@ def flow(
     *,
     clips: Clips,
     weights: Weights = None,
-    workers: Workers = 1,
+    workers: Workers = ALONE,
     files: Output,
 ) -> None:
     """End-point error and time of the learned optical flow beside DIS, on objects, borders and background."""
@@ -58,7 +59,7 @@ def depth(
         ),
     ] = None,
     scale: Scale = True,
-    workers: Workers = 1,
+    workers: Workers = ALONE,
     files: Output,
 ) -> None:
     """AbsRel, SqRel, RMSE and threshold shares of video depth beside the network alone, triangulation and mean maps."""
@@ -101,7 +102,7 @@ def pose(
         ),
     ] = None,
     scale: Scale = True,
-    workers: Workers = 1,
+    workers: Workers = ALONE,
     files: Output,
 ) -> None:
     """Camera motion beside identity and classical estimates, motion residual beside a homography's, trajectories."""

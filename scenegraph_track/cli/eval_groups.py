@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from scenegraph_track.cli.crew import Crew, workers_option
 from scenegraph_track.cli.geometry_report import Files
 
 WHERE, WHAT, TO = "Measured on", "Measured", "Output"
@@ -31,7 +32,7 @@ Weights = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
-Workers = Annotated[int, typer.Option(min=1, help="Processes; the figures do not depend on it, but for times.")]
+Workers = Annotated[Crew, workers_option("Processes; the figures do not depend on it, but for times.")]
 Scale = Annotated[bool, typer.Option("--scale/--no-scale", help="Whether the scale of the results is free.")]
 
 

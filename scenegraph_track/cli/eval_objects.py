@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from scenegraph_track.cli.console import BadUsage, note, usage
+from scenegraph_track.cli.crew import ALONE
 from scenegraph_track.cli.eval_groups import WHAT, WHERE, Clips, Networks, Output, Workers, grouped
 from scenegraph_track.cli.geometry_report import show
 
@@ -54,7 +55,7 @@ def objects(
     *,
     clips: _Clips,
     networks: _Networks,
-    workers: Workers = 1,
+    workers: Workers = ALONE,
     files: Output,
 ) -> None:
     """FG-ARI, mBO, box recall and CorLoc of the learned detector beside k-means, components of motion and blocks."""

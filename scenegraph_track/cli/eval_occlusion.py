@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scenegraph_track.cli.console import BadUsage, note, out, say, usage
+from scenegraph_track.cli.crew import ALONE, Crew, workers_option
 
 if TYPE_CHECKING:
     from scenegraph_track.data.sequences import Sequence
@@ -53,8 +54,8 @@ def occlusion(
         str, typer.Option(metavar="WxH", help="Image size of the worlds.", rich_help_panel=_WORLDS)
     ] = "192x192",
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes for worlds; the figures do not depend on it.", rich_help_panel=_WORLDS)
-    ] = 1,
+        Crew, workers_option("Processes for worlds; the figures do not depend on it.", rich_help_panel=_WORLDS)
+    ] = ALONE,
 ) -> None:
     """Identities kept and lost through occlusion, of any tracker's results; or how well visible parts are told.
 
@@ -113,7 +114,7 @@ class _Job:
         return clip, {name: method(clip) for name, method in methods.items()}
 
 
-def _visible_parts(preset: str, split: str, count: int, size: str, workers: int, json_file: Path | None) -> None:
+def _visible_parts(preset: str, split: str, count: int, size: str, workers: Crew, json_file: Path | None) -> None:
     """Judge the visible parts of objects on worlds."""
     from scenegraph_track.cli.geometry_report import show
     from scenegraph_track.cli.progress import progress_bar

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from scenegraph_track.cli.console import usage
+from scenegraph_track.cli.crew import ALONE
 from scenegraph_track.cli.eval_groups import WHAT, Folder, Output, Workers, grouped
 from scenegraph_track.cli.geometry_report import show
 from scenegraph_track.cli.progress import progress_bar
@@ -60,18 +61,16 @@ def points(
         Path | None,
         typer.Option(metavar="FILE", help="Weights in place of those that ship.", rich_help_panel=WHAT),
     ] = None,
-    workers: Workers = 1,
+    workers: Workers = ALONE,
     files: Output,
 ) -> None:
     """TAP-Vid figures of the point tracker beside chained optical flow (DIS) and pyramidal Lucas-Kanade."""
-    import numpy as np
-
     from scenegraph_track.cli.synth import parse_size
     from scenegraph_track.data.worlds import PRESETS, SPLITS
     from scenegraph_track.errors import UserError
     from scenegraph_track.evaluation.point_clips import PointRecordings, PointWorlds
     from scenegraph_track.evaluation.point_methods import LEARNED
-    from scenegraph_track.evaluation.points import PROTOCOL
+    from scenegraph_track.evaluation.points import PROTOCOL, known_mean
 
     with usage():
         if worlds not in PRESETS:
@@ -92,7 +91,7 @@ def points(
     methods = list(next(iter(rows.values())))
     means = {
         method: {
-            figure: float(np.nanmean([row[method].get(figure, np.nan) for row in rows.values()]))
+            figure: known_mean([row[method].get(figure, float("nan")) for row in rows.values()])
             for figure in next(iter(rows.values()))[method]
         }
         for method in methods

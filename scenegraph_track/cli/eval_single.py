@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from scenegraph_track.cli.console import BadUsage, note, usage
+from scenegraph_track.cli.crew import ALONE, Crew
 from scenegraph_track.cli.eval_groups import TO, WHAT, WHERE, Workers, grouped
 from scenegraph_track.cli.geometry_report import Files, show
 from scenegraph_track.errors import UserError
@@ -81,6 +82,21 @@ class _Judging:
             rich_help_panel=WHAT,
         ),
     ] = None
+    text: Annotated[
+        bool,
+        typer.Option(
+            "--text",
+            help="Compare the target model by the first box (BBox, the row target), by box and sentence (NL+BBox) and "
+            "by the sentence alone (NL), on targets with a sentence; no baselines.",
+            rich_help_panel=WHAT,
+        ),
+    ] = False
+    language: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE", help="Weights of the language network: a file, or embedded.", rich_help_panel=WHAT
+        ),
+    ] = "embedded"
     protocol: Annotated[
         str | None,
         typer.Option(
@@ -133,7 +149,7 @@ def single(
     *,
     clips: _Clips,
     judging: _Judging,
-    workers: Workers = 1,
+    workers: Workers = ALONE,
     output: _Output,
 ) -> None:
     """Single targets: our target model beside constant position and velocity, correlation, MIL, KCF and CSRT.
@@ -161,8 +177,10 @@ def single(
         source = clips.source(data)
         results = _named(judging.results or [])
         _say_what_is_missing(judging.weights)
+        if judging.text:
+            _check_language(judging)
     pixels = cast("Pixels", judging.pixels or ("inclusive" if vot else "continuous"))
-    job = SingleJob(source, judging.weights, pixels, vot, results)
+    job = SingleJob(source, judging.weights, pixels, vot, results, judging.language if judging.text else None)
     found = _measure(job, workers)
     if not any(found.values()):
         raise UserError("there is nothing to measure: no target in images that could be followed, and no results")
@@ -203,7 +221,16 @@ def _say_what_is_missing(weights: str | None) -> None:
         )
 
 
-def _measure(job: SingleJob, workers: int) -> dict[str, dict[str, Measured]]:
+def _check_language(judging: _Judging) -> None:
+    """Load what reads sentences, so that what is wrong with it is said first."""
+    from scenegraph_track.evaluation.single_methods import language_methods
+
+    if judging.protocol == "vot":
+        raise BadUsage("--text: goes with runs from the first frame, not with --protocol vot")
+    language_methods("", judging.weights, judging.language)
+
+
+def _measure(job: SingleJob, workers: Crew) -> dict[str, dict[str, Measured]]:
     from scenegraph_track.cli.progress import progress_bar
     from scenegraph_track.cli.spread import spread
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from detectors.errors import DetectorError
 from geometry.errors import GeometryError
 from scenegraph_track.cli.console import BadUsage, err, usage
+from scenegraph_track.cli.crew import Crew
 from scenegraph_track.cli.progress import progress_bar
 from scenegraph_track.cli.spread import spread
 from scenegraph_track.cli.synth import parse_size
@@ -31,11 +32,11 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Measuring:
-    """Clips, what is used on them, and the number of processes."""
+    """Clips, what is used on them, and the who measures."""
 
     job: Job
     estimators: Estimators
-    workers: int
+    workers: Crew
 
     @classmethod
     def prepare(
@@ -45,7 +46,7 @@ class Measuring:
         depth: str | None,
         config: str | None,
         weights: list[Path] | None,
-        workers: int,
+        workers: Crew,
         prior: str | None = None,
         detector: str | None = None,
     ) -> Measuring:
@@ -57,7 +58,7 @@ class Measuring:
             depth: See `Choice`.
             config: A configuration whose section ``geometry``, if it asks for a flow, says what is not given.
             weights: See `Choice`.
-            workers: Processes.
+            workers: Who measures.
             prior: Kind of training worlds of the mean depth map; None where none is needed.
             detector: See `Job`.
 

@@ -4,41 +4,49 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
+from scenegraph_track.cli.crew import Crew, Died, Tick, execute
 from scenegraph_track.errors import UserError
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
-def spread(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+def spread(function: Callable[[Item], Result], items: Sequence[Item], workers: int | Crew) -> Iterator[Result]:
     """Results of a function for each item, in their order, each on one thread.
 
     Args:
         function: It and what it gives can be sent to another process.
         items: What it is called with.
-        workers: Processes; 1 stays in this one.
+        workers: Processes, 1 stays in this one; or who else works.
 
     Raises:
-        UserError: A process died.
+        UserError: The process that worked on an item died every time.
     """
-    workers = min(workers, len(items))
-    if workers < 2:
-        use_one_thread()
-        yield from map(function, items)
-        return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
-    try:
-        yield from pool.map(function, items)
-    except BrokenProcessPool:
-        raise UserError("a process that worked on a sequence died (out of memory?)") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+    crew = workers if isinstance(workers, Crew) else Crew(workers)
+    found: dict[int, Result] = {}
+    following = 0
+    for told in execute(_Without(function), items, crew):
+        if isinstance(told, Died):
+            if told.given_up:
+                raise UserError(f"the process that worked on a sequence died {told.deaths} times (out of memory?)")
+            continue
+        found[told.index] = told.result
+        while following in found:
+            yield found.pop(following)
+            following += 1
+
+
+@dataclass(frozen=True)
+class _Without(Generic[Item, Result]):
+    """A function that tells nothing of its progress."""
+
+    function: Callable[[Item], Result]
+
+    def __call__(self, item: Item, tick: Tick) -> Any:
+        return self.function(item)
 
 
 def use_one_thread() -> None:
@@ -48,13 +56,6 @@ def use_one_thread() -> None:
 
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-
-
-def _start_worker() -> None:
-    """Prepare a process: it leaves Ctrl-C to its parent and ends when it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    use_one_thread()
 
 
 def end_with_parent() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scenegraph_track.cli.console import BadUsage, Failed, complain, note, say, usage
+from scenegraph_track.cli.crew import ALONE, Crew, workers_option
 
 if TYPE_CHECKING:
     from scenegraph_track.cli.batch import Batch
@@ -55,6 +56,15 @@ def track(
             metavar="K",
             min=0,
             help="The frame, from 0, that the boxes are in: one for all, or one for each --init.  [default: 0]",
+            rich_help_panel=_TARGETS,
+        ),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SENTENCE",
+            help='Follow what a sentence means, as "the green striped disk behind the pillar": from the first frame in '
+            "which it is found, or from the box of --init, which it then helps to keep.",
             rich_help_panel=_TARGETS,
         ),
     ] = None,
@@ -142,9 +152,9 @@ def track(
         ),
     ] = "auto",
     workers: Annotated[
-        int,
-        typer.Option(min=1, help="Processes, a sequence each; the results do not depend on it.", rich_help_panel=_RUN),
-    ] = 1,
+        Crew,
+        workers_option("Processes, a sequence each; the results do not depend on it.", rich_help_panel=_RUN),
+    ] = ALONE,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the settings as YAML and leave.", rich_help_panel=_RUN)
     ] = False,
@@ -162,7 +172,8 @@ def track(
     with usage():
         loaded = load_config(config, settings or ())
         boxes = _boxes(init or [], frame or [], no_images)
-        loaded = _following(loaded) if boxes else loaded
+        loaded = _reading(loaded, text, no_images) if text is not None else loaded
+        loaded = _following(loaded) if boxes or text else loaded
     if print_config:
         say(dump_config(loaded).rstrip())
         return
@@ -181,10 +192,11 @@ def track(
         targets = tuple(GivenTarget(number, box) for number, box in boxes)
         wanted = RunOptions(_horizon(offline, horizon), save_video, save_graph, not no_images, targets)
         batch = Batch(loaded, out, wanted, workers, quiet)
-        todo = [s for s in sequences if not batch.finished(s, overwrite)]
-    if len(todo) < len(sequences) and not quiet:
-        note(f"{len(sequences) - len(todo)} of {len(sequences)} sequences are finished already and skipped")
-    _run(batch, todo, quiet)
+        done = {s.name: batch.finished(s, overwrite) for s in sequences}
+    finished = [s for s in sequences if done[s.name]]
+    if finished and not quiet:
+        note(f"{len(finished)} of {len(sequences)} sequences are finished already and skipped")
+    _run(batch, [s for s in sequences if not done[s.name]], finished, quiet)
 
 
 def _boxes(inits: list[str], frames: list[int], no_images: bool) -> list[tuple[int, tuple[float, float, float, float]]]:
@@ -214,6 +226,23 @@ def _following(config: Config) -> Config:
     return config.model_copy(update={"target": config.target.model_copy(update={"weights": "embedded"})})
 
 
+def _reading(config: Config, text: str, no_images: bool) -> Config:
+    """The settings with a sentence, and the language network that ships where they name none."""
+    from scenegraph_track.language.reading import Reader, unknown_words
+
+    if no_images:
+        raise BadUsage("track: expected --text or --no-images, found both")
+    settings = config.language.model_copy(update={"text": text.strip()})
+    if settings.weights == "none":
+        settings = settings.model_copy(update={"weights": "embedded"})
+    reader = Reader.load(settings.weights)
+    if unknown := unknown_words(reader, text):
+        note(f"--text: nothing is known of {', '.join(unknown)}")
+    if not text.strip() or not reader.tells(text):
+        raise BadUsage(f'--text "{text}": expected words of looks, place or motion, found none that are known')
+    return config.model_copy(update={"language": settings})
+
+
 def _horizon(offline: bool, seconds: float | None) -> float:
     if seconds is None:
         return math.inf if offline else 0.0
@@ -239,9 +268,9 @@ def _sequences(source: str, detections: Path | None, frame_rate: float | None, q
     return sequences
 
 
-def _run(batch: Batch, sequences: list[Sequence], quiet: bool) -> None:
+def _run(batch: Batch, sequences: list[Sequence], finished: list[Sequence], quiet: bool) -> None:
     started, frames, failures = time.perf_counter(), 0, []
-    for sequence, outcome in batch.run(sequences):
+    for sequence, outcome in batch.run(sequences, finished):
         if isinstance(outcome, str):
             failures.append(outcome)
             continue

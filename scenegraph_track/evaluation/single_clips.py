@@ -49,6 +49,7 @@ class SingleClip:
         size: (W, H) of the images, None without them.
         anchors: Frames and directions (1 or -1) of VOT's runs.
         origin: What result files in the coordinates of the annotation have at the left and upper border.
+        text: A sentence that is true of the target alone in the first frame; empty where there is none.
     """
 
     name: str
@@ -59,6 +60,7 @@ class SingleClip:
     size: tuple[int, int] | None
     anchors: Sequence[tuple[int, int]]
     origin: float = 0.0
+    text: str = ""
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -121,6 +123,7 @@ def world_clip(world: WorldClip, index: int, name: str) -> SingleClip:
     visibility = np.array([frame.visible_fraction[index] for frame in world.frames], np.float64)
     boxes = cut_boxes(np.stack([frame.amodal_boxes[index] for frame in world.frames]), world.scene.size)
     absent = visibility < ABSENT
+    caption = world.frames[0].captions[index]
     return SingleClip(
         name,
         [frame.image for frame in world.frames],
@@ -129,6 +132,7 @@ def world_clip(world: WorldClip, index: int, name: str) -> SingleClip:
         visibility,
         world.scene.size,
         place_anchors(visibility >= BEGUN_VISIBLE),
+        text=caption.sentence if caption.identifies else "",
     )
 
 
@@ -209,6 +213,7 @@ def _track_clip(video: Video, track: SingleTrack) -> SingleClip:
         video.size,
         place_anchors(seen) if anchors is None else [one for one in anchors if seen[one[0]]],
         track.origin,
+        track.sentence or "",
     )
 
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
 from geometry.errors import GeometryError
 from scenegraph_track.errors import UserError
 from scenegraph_track.evaluation.single_baselines import SingleMethod, opencv_methods, simple_methods
+
+if TYPE_CHECKING:
+    from scenegraph_track.language.reading import Reader
 
 TARGET = "target"
 """Name of our target model among the methods."""
 
 EMBEDDED = "embedded"
 """Name of the weights that ship."""
+
+NL, NL_BBOX = "NL", "NL+BBox"
+"""Names of the target model begun by a sentence, and by a box and helped by a sentence."""
 
 
 def target_method(weights: str | None = None) -> SingleMethod | None:
@@ -42,6 +51,41 @@ def target_method(weights: str | None = None) -> SingleMethod | None:
         return SingleTracker.load(file)
     except GeometryError as error:
         raise UserError(str(error)) from None
+
+
+def language_methods(text: str, weights: str | None, language: str) -> dict[str, SingleMethod]:
+    """Our target model by the box of the first frame, by it and a sentence, and by the sentence alone.
+
+    Args:
+        text: The sentence.
+        weights: See `target_method`.
+        language: Weights of the language network: a file, or "embedded".
+
+    Raises:
+        UserError: No target model or no language network is there, or weights do not fit.
+    """
+    from scenegraph_track.language.single import TextTracker
+    from scenegraph_track.language.steering import Guide
+    from scenegraph_track.target.single import SingleTracker
+
+    ours = _loaded_target(weights)
+    if not isinstance(ours, SingleTracker):
+        raise UserError("sentences need a target model: none ships with this version")
+    guide = Guide(_loaded_reader(language), text)
+    both = {NL_BBOX: TextTracker(ours, guide, told=True), NL: TextTracker(ours, guide, told=False)}
+    return {TARGET: ours, **both}
+
+
+@lru_cache(maxsize=2)
+def _loaded_target(weights: str | None) -> SingleMethod | None:
+    return target_method(weights)
+
+
+@lru_cache(maxsize=2)
+def _loaded_reader(weights: str) -> Reader:
+    from scenegraph_track.language.reading import Reader
+
+    return Reader.load(weights)
 
 
 def baseline_methods() -> dict[str, SingleMethod]:

@@ -15,8 +15,9 @@ from scenegraph_track.errors import UserError
 from scenegraph_track.evaluation.single import Judged, Pixels, judge_boxes
 from scenegraph_track.evaluation.single_baselines import SingleMethod
 from scenegraph_track.evaluation.single_clips import SingleClip, SingleSource
-from scenegraph_track.evaluation.single_methods import single_methods
+from scenegraph_track.evaluation.single_methods import language_methods, single_methods
 from scenegraph_track.evaluation.vot import AnchorRun, AnchorRuns, frames_of, region_overlaps
+from scenegraph_track.language.single import TextTracker
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +25,8 @@ class Run:
     """What a method said of a target.
 
     Args:
-        boxes: (N, 4) xyxy, that of the first frame as it was told; NaN where the method says that it is absent.
+        boxes: (N, 4) xyxy, that of the first frame as it was told, or found by its sentence; NaN where the method says
+            that it is absent.
         scores: (N,), 1 in the first frame.
         seconds: CPU time.
     """
@@ -55,6 +57,9 @@ def follow(
             start = time.process_time()
             if count == 0:
                 states[name] = method.start(image, boxes[name][0].copy())
+                if isinstance(method, TextTracker):
+                    found = method.first_box(states[name])
+                    boxes[name][0] = np.full(4, np.nan) if found is None else found
             else:
                 states[name], found, score = method.step(states[name], image)
                 boxes[name].append(np.full(4, np.nan) if found is None else np.asarray(found, np.float64))
@@ -86,6 +91,8 @@ class SingleJob:
         pixels: See `judge_boxes` and `region_overlaps`.
         anchored: Run from anchors, as VOT does, instead of once from the first frame.
         results: Names of other trackers and folders of their results, of runs from the first frame.
+        language: Weights of the language network ("embedded" or a file): the target model is then compared to itself
+            with a sentence, on clips that have one, in place of the baselines.
     """
 
     source: SingleSource
@@ -93,6 +100,7 @@ class SingleJob:
     pixels: Pixels = "continuous"
     anchored: bool = False
     results: tuple[tuple[str, Path], ...] = ()
+    language: str | None = None
 
     def measure(self, k: int) -> list[tuple[str, dict[str, Measured]]]:
         """The names of the clips of the k-th group, and what all methods are worth on each.
@@ -103,8 +111,13 @@ class SingleJob:
             UserError: A result file is missing or does not fit, or an image cannot be read.
         """
         measure = self._anchored if self.anchored else self._once
+        clips = self.source.single_clips(k)
+        if self.language is not None:
+            spoken = [clip for clip in clips if clip.text]
+            by = {clip.name: language_methods(clip.text, self.weights, self.language) for clip in spoken}
+            return [(clip.name, measure(clip, by.get(clip.name, {})) if clip.text else {}) for clip in clips]
         methods = single_methods(self.weights)
-        return [(clip.name, measure(clip, methods)) for clip in self.source.single_clips(k)]
+        return [(clip.name, measure(clip, methods)) for clip in clips]
 
     def _once(self, clip: SingleClip, methods: Mapping[str, SingleMethod]) -> dict[str, Measured]:
         others = {name: Measured(self._judge(clip, read_results(folder, clip))) for name, folder in self.results}

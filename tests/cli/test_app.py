@@ -16,6 +16,7 @@ OPTIONS = {
     "": "--version --help",
     "track": "--config --set --init --frame --detections --out --save-video --save-graph --overwrite --offline "
     "--horizon --no-images --frame-rate --device --workers --print-config --quiet -q --help",
+    "points": "--point --grid --out --save-video --overwrite --weights --stride --quiet -q --help",
     "eval": "--help",
     "eval mot": "--results --benchmark --no-preproc --json --csv --help",
     "eval objects": "--worlds --split --sequences --frames --size --flow --depth --config --weights --workers --json "
@@ -49,7 +50,7 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     # Also without any argument.
     assert run([]) == 0
     text = capsys.readouterr().out
-    assert re.findall(r"│ (\w+)  ", text) == ["track", "demo", "synth", "train", "info", "eval"]
+    assert re.findall(r"│ (\w+)  ", text) == ["track", "points", "demo", "synth", "train", "info", "eval"]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,7 +47,8 @@ def test_split(split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     # A result and a record a sequence; one line each on standard error, one for all on standard output.
     assert run(["track", str(split), "--out", str(tmp_path / "out"), "--save-graph"]) == 0
     names = [f"street-train-{seed:06d}" for seed in range(3)]
-    assert set(contents(tmp_path / "out")) == {n + s for n in names for s in (".txt", ".graph.jsonl", ".run.json")}
+    made = {n + s for n in names for s in (".txt", ".graph.jsonl", ".run.json")}
+    assert set(contents(tmp_path / "out")) == {*made, "manifest.jsonl"}
     said = capsys.readouterr()
     assert said.out.startswith(f"3 sequences, {3 * FRAMES} frames in ")
     assert [line.split(":")[0] for line in said.err.splitlines()] == names
@@ -96,6 +97,7 @@ def test_finished_sequences_are_skipped(split: Path, tmp_path: Path, capsys: pyt
     assert {name for name in after if after[name] != before.get(name)} == {
         "street-train-000001.txt",
         "street-train-000001.run.json",
+        "manifest.jsonl",
     }
 
 

@@ -1,0 +1,1 @@
+"""Which object a sentence means: text and vision advance together, stage by stage (SATracker-style)."""
