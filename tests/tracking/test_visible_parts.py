@@ -77,5 +77,5 @@ def test_tracks_that_left_are_forgotten_and_renewed_ones_get_new_points() -> Non
 
 
 def test_weights_that_are_not_there_are_named() -> None:
-    with pytest.raises(UserError, match="nowhere.safetensors"):
+    with pytest.raises(UserError, match="nowhere"):
         VisibleTracks.load(OcclusionSettings(weights="nowhere.safetensors"))
