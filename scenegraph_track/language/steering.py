@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scenegraph_track.language.reading import Place, Reader
 
-_SIZES = 16.0
+_SIZES = 4.0
 """Times that the area of a place may be smaller or larger than that of the target."""
 
 _APART = 0.3
