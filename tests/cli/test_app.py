@@ -14,18 +14,18 @@ from scenegraph_track.version import __version__
 
 OPTIONS = {
     "": "--version --help",
-    "track": "--config --set --init --frame --detections --out --save-video --save-graph --overwrite --offline "
+    "track": "--config --set --init --text --frame --detections --out --save-video --save-graph --overwrite --offline "
     "--horizon --no-images --frame-rate --device --workers --print-config --quiet -q --help",
     "points": "--point --grid --out --save-video --overwrite --weights --stride --quiet -q --help",
     "eval": "--help",
-    "eval mot": "--results --benchmark --no-preproc --json --csv --help",
+    "eval mot": "--results --benchmark --no-preproc --json --csv --workers --help",
     "eval objects": "--worlds --split --sequences --frames --size --flow --depth --config --weights --workers --json "
     "--csv --picture --help",
-    "eval occlusion": "--results --json --plot --help",
+    "eval occlusion": "--results --json --plot --worlds --split --sequences --size --workers --help",
     "demo": "--out --seed --help",
     "synth": "--preset --split --seed --sequences --frames --size --out --sheet --overwrite --help",
     "train": "--config --set --out --resume --dry-run --devices --print-config --help",
-    "info": "--json --help",
+    "info": "--json --card --help",
 }
 
 
