@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
@@ -38,6 +38,12 @@ class PointNetSettings(BaseModel):
     window: int = Field(8, ge=2, description="frames that are looked at together")
     stride: int = Field(4, ge=1, description="new frames in a window, after the first")
     iterations: int = Field(3, ge=1, description="corrections of a window")
+
+    @model_validator(mode="after")
+    def _overlapping(self) -> Self:
+        if self.stride >= self.window:
+            raise ValueError(f"stride: expected less than the window of {self.window} frames, found {self.stride}")
+        return self
 
 
 class Supposed(NamedTuple):

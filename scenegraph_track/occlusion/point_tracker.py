@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from geometry.flow import dis_flow
 from scenegraph_track.errors import UserError
-from scenegraph_track.occlusion.point_features import describe, pyramid
+from scenegraph_track.occlusion.point_features import AROUND, LEVELS, describe, pyramid
 from scenegraph_track.occlusion.point_net import PointNet, Supposed
 from scenegraph_track.occlusion.point_window import begin
 
@@ -106,7 +106,7 @@ class PointTracker:
     def start(self) -> PointState:
         """Before the first frame."""
         settings, device = self.net.settings, next(self.net.parameters()).device
-        looks = torch.zeros(0, 3, 9, settings.features, device=device)
+        looks = torch.zeros(0, LEVELS, (2 * AROUND + 1) ** 2, settings.features, device=device)
         return PointState(0, None, None, (), (), torch.zeros(0, 3, device=device), looks, None, 0)
 
     @torch.no_grad()
@@ -230,9 +230,7 @@ class PointTracker:
         first = state.frames - length
         if not len(state.queries):
             return replace(state, done=state.frames, supposed=None), None, []
-        rows = torch.stack(
-            [features.permute(1, 2, 0) for features in state.features[-length:]]
-        )  # as they lie in memory
+        rows = torch.stack([one.permute(1, 2, 0) for one in state.features[-length:]])  # as they lie in memory
         levels = pyramid(rows.permute(0, 3, 1, 2))
         flows = torch.stack(state.flows[-(length - 1) :])[None] if length > 1 and state.flows else None
         supposed, known, given = begin(

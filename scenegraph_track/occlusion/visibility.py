@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scenegraph_track.occlusion.object_points import box_priors, points_in_boxes
+from scenegraph_track.occlusion.object_points import box_priors, points_in_boxes, visibility_maps
 from scenegraph_track.occlusion.occu_solver import OccuSolver
 from scenegraph_track.occlusion.point_net import PointNet, Supposed
 from scenegraph_track.occlusion.point_tracker import PointState, PointTracker
@@ -34,6 +34,15 @@ class VisibleParts:
     fraction: Tensor
     positions: Tensor
     visibility: Tensor
+
+    def maps(self, size: tuple[int, int], stride: float) -> Tensor:
+        """Where each object is seen in the last frame, (O, h, w) between 0 and 1.
+
+        Args:
+            size: (h, w) of the maps.
+            stride: Pixels of the image in one of their cells.
+        """
+        return visibility_maps(self.positions[:, :, -1] / stride, self.visibility[:, :, -1], size)
 
 
 @dataclass(frozen=True)

@@ -73,29 +73,20 @@ def _chosen(
 ) -> tuple[NDArray, int, NDArray] | None:
     """Frames in order, which of them shows the objects first, and their numbers (O,) from 0."""
     total, frames = len(clip["images"]), data.frames
-    forward = rng.random() < 0.5
-    lead = int(rng.integers(min(4, frames - 2)))
-    references = [
-        int(frame)
-        for frame in np.unique(clip["queries"][:, 0]).astype(int)
-        if (frame - lead >= 0 and frame - lead + frames <= total)
-        or (frame + lead < total and frame + lead - frames >= -1)
-    ]
-    if not references:
-        lead, references = 0, [0]
-    reference = int(rng.choice(references))
-    possible = [
-        way
-        for way, inside in (
-            (1, reference - lead >= 0 and reference - lead + frames <= total),
-            (-1, reference + lead < total and reference + lead - frames >= -1),
-        )
-        if inside
-    ]
-    if not possible:
+    ways: list[tuple[int, int]] = []
+    for lead in (int(rng.integers(min(4, frames - 2))), 0):  # frames before the one in which the points are chosen
+        ways = [
+            (int(frame), way)
+            for frame in np.unique(clip["queries"][:, 0]).astype(int)
+            for way in (1, -1)
+            if 0 <= frame - way * lead < total and 0 <= frame + way * (frames - 1 - lead) < total
+        ]
+        if ways:
+            break
+    if not ways:
         return None
-    way = possible[0] if len(possible) == 1 else (1 if forward else -1)
-    order = reference - way * lead + way * np.arange(frames)
+    reference, way = ways[int(rng.integers(len(ways)))]
+    order = reference + way * (np.arange(frames) - lead)
     here = clip["queries"][:, 0] == reference
     objects = [
         k

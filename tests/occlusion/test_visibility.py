@@ -73,6 +73,15 @@ def test_given_again_an_object_gets_new_points() -> None:
     assert state.given.tolist() == [1]
 
 
+def test_maps_show_where_the_points_are_seen() -> None:
+    ours = tracker(stride=1)
+    _, parts = ours.step(ours.start(), square_video(1)[0], {"square": BOX})
+    maps = parts.maps((12, 12), 4.0)
+    assert maps.shape == (1, 12, 12)
+    inside = maps[0, 3:7, 1:6].sum()
+    assert inside > 0.8 * maps.sum() > 0
+
+
 def test_a_box_outside_the_image_is_cut_at_it() -> None:
     ours = tracker(stride=1)
     _, parts = ours.step(ours.start(), square_video(1)[0], {"a": torch.tensor([-20.0, -20, 10, 10])})
