@@ -58,6 +58,11 @@ def pixel_grid(
     return torch.stack([x, y])
 
 
+def lengths(vectors: Tensor) -> Tensor:
+    """Lengths (...) of vectors (2, ...); many times faster than `torch.linalg.vector_norm` along the first axis."""
+    return vectors.square().sum(0).sqrt()
+
+
 def grid_from_pixels(pixels: Tensor, height: int, width: int) -> Tensor:
     """Turn pixels into the coordinates of ``grid_sample(..., align_corners=False)``.
 

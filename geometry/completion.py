@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
+from geometry.camera import scale_intrinsics
 from geometry.errors import GeometryError
 from geometry.triangulation import PRIOR, VideoDepth, fuse, relative_scale
 
@@ -54,6 +56,7 @@ def fill_depth(
     estimator: DepthEstimator | None,
     error: float = GUESS_ERROR,
     doubt: bool = True,
+    shrink: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Depth of every pixel; the network's own, in the scale of what is known, where the two contradict each other.
 
@@ -66,6 +69,7 @@ def fill_depth(
         intrinsics: (3, 3).
         estimator: A network's depth, which may also complete what is known; None: what is known goes on around itself.
         error: Typical relative error of the network's depth.
+        shrink: The network sees the image and what is known so many times smaller.
         doubt: False where what is known was measured, and is to be believed whatever the network says.
 
     Returns:
@@ -83,19 +87,50 @@ def fill_depth(
         alone, guess = None, torch.ones_like(depth)
         error = PRIOR * ((1 - FLAT) / FLAT) ** 0.5
     else:
+        network = _Shrunk(estimator, shrink) if shrink > 1 else estimator
         pixels, cameras = (image.float() / 255 if image.dtype == torch.uint8 else image)[None], intrinsics[None].float()
         surer = known & (odds > SURER * own) if doubt else known
         tells = hasattr(estimator, "complete") and bool(surer.any())
-        alone = _like(depth, estimator(pixels, cameras)) if doubt or not tells else None
+        alone = _like(depth, network(pixels, cameras)) if doubt or not tells else None
         guess = alone
         if tells:
             told = (torch.where(surer, part, 0.0)[None, None].to(pixels) for part in (depth, confidence))
-            guess = _like(depth, estimator.complete(pixels, cameras, *told))
+            guess = _like(depth, network.complete(pixels, cameras, *told))
     full = fuse(depth, confidence, guess, error)
     if doubt and alone is not None and _contradict(full, alone):
         factor = relative_scale(depth, confidence, alone, torch.ones_like(alone))
         return alone * factor, torch.full_like(alone, flat)
     return full, (own + odds) / (1 + own + odds)
+
+
+class _Shrunk:
+    """A network of depth that sees everything a number of times smaller."""
+
+    def __init__(self, estimator: DepthEstimator, factor: int) -> None:
+        self.estimator, self.factor = estimator, factor
+
+    def __call__(self, image: Tensor, intrinsics: Tensor) -> Tensor:
+        return self._enlarged(self.estimator(*self._shrunk(image, intrinsics)), image)
+
+    def complete(self, image: Tensor, intrinsics: Tensor, depth: Tensor, confidence: Tensor) -> Tensor:
+        """Depth is averaged by its confidence."""
+        shape = self._shape(image)
+        sure = interpolate(confidence, shape, mode="area")
+        mean = interpolate(depth * confidence, shape, mode="area") / sure.clamp(min=1e-9)
+        small = self.estimator.complete(*self._shrunk(image, intrinsics), mean, sure)  # type: ignore[attr-defined]
+        return self._enlarged(small, image)
+
+    def _shape(self, image: Tensor) -> tuple[int, int]:
+        return -(-image.shape[2] // self.factor), -(-image.shape[3] // self.factor)
+
+    def _shrunk(self, image: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
+        height, width = self._shape(image)
+        factors = width / image.shape[3], height / image.shape[2]
+        return interpolate(image, (height, width), mode="area"), scale_intrinsics(intrinsics, *factors)
+
+    @staticmethod
+    def _enlarged(found: Tensor, image: Tensor) -> Tensor:
+        return interpolate(found, image.shape[2:], mode="bilinear", align_corners=False)
 
 
 def _like(depth: Tensor, found: Tensor) -> Tensor:

@@ -15,14 +15,15 @@ Both compare with a rotation alone and return translation zero where that explai
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from geometry.adjustment import rotation_of
 from geometry.errors import GeometryError
 
 POINTS_SEARCH, POINTS_REFINE = 300, 1200
@@ -114,12 +115,10 @@ def _turn(x: NDArray, rotation: NDArray) -> NDArray:
     return turned[:, :2] / turned[:, 2:]
 
 
-def _rotational(m: NDArray) -> NDArray:
-    """Derivative (N, 2, 3) of calibrated points by a small rotation vector."""
+def _rotational(m: NDArray) -> tuple[NDArray, NDArray]:
+    """Derivatives of calibrated points by a small rotation vector: (3, N) of x and of y."""
     x, y = m.T
-    along_x = np.stack([-x * y, 1 + x * x, -y], -1)
-    along_y = np.stack([-1 - y * y, x * y, x], -1)
-    return np.stack([along_x, along_y], 1)
+    return np.stack([-x * y, 1 + x * x, -y]), np.stack([-1 - y * y, x * y, x])
 
 
 def _split(points: _Points, rotation: NDArray, direction: NDArray) -> tuple[NDArray, NDArray]:
@@ -132,12 +131,6 @@ def _split(points: _Points, rotation: NDArray, direction: NDArray) -> tuple[NDAr
     return along, rest[:, 1] * line[:, 0] - rest[:, 0] * line[:, 1]
 
 
-def _residuals(points: _Points, rotation: NDArray, direction: NDArray) -> NDArray:
-    """Distance in pixels to the nearest flow of a positive depth, (N, 2): across, and backwards along."""
-    along, across = _split(points, rotation, direction)
-    return np.stack([across, np.minimum(along, 0)], -1)
-
-
 def _squared(pairs: NDArray) -> NDArray:
     """Squared lengths (...) of (..., 2); several times faster than a sum over so short an axis."""
     return pairs[..., 0] ** 2 + pairs[..., 1] ** 2
@@ -148,21 +141,26 @@ def _robust(squared: NDArray, scale: float) -> NDArray:
     return squared / (squared + scale**2)
 
 
-def _rotation_only(points: _Points, iterations: int = 8) -> tuple[NDArray, NDArray]:
-    """Robust rotation (3, 3) and its residuals (N,) in pixels; the scale shrinks from large to the noise."""
+def _rotation_only(points: _Points, iterations: int = 8) -> NDArray:
+    """Robust rotation (3, 3); the scale shrinks from large to the noise."""
     rotation = np.eye(3)
     for iteration in range(iterations):
         m = _turn(points.x, rotation)
         rest = (points.y - m) * points.focal
         squared = _squared(rest)
         scale = max(1.5 * np.sqrt(np.median(squared)), 0.3 if iteration + 1 < iterations else NOISE[0])
-        weight = (scale**2 / (squared + scale**2)) ** 2
-        jacobian = _rotational(m) * points.focal
-        weighted = (jacobian * weight[:, None, None]).reshape(-1, 3).T
-        normal = weighted @ jacobian.reshape(-1, 3) + 1e-9 * np.eye(3)
-        step = np.linalg.solve(normal, weighted @ rest.ravel())
-        rotation = Rotation.from_rotvec(step).as_matrix() @ rotation
-    return rotation, np.linalg.norm((points.y - _turn(points.x, rotation)) * points.focal, axis=-1)
+        weight = points.focal * (scale**2 / (squared + scale**2)) ** 2
+        by_x, by_y = _rotational(m)
+        weighted_x, weighted_y = by_x * weight, by_y * weight
+        normal = points.focal * (weighted_x @ by_x.T + weighted_y @ by_y.T) + 1e-9 * np.eye(3)
+        step = np.linalg.solve(normal, weighted_x @ rest[:, 0] + weighted_y @ rest[:, 1])
+        rotation = rotation_of(step) @ rotation
+    return rotation
+
+
+def _still(points: _Points, rotation: NDArray) -> NDArray:
+    """Residuals (N,) in pixels of a rotation alone."""
+    return np.sqrt(_squared(points.y - _turn(points.x, rotation))) * points.focal
 
 
 def _hemisphere(count: int) -> NDArray:
@@ -177,70 +175,90 @@ def _search(points: _Points, rotation: NDArray, scale: float) -> list[tuple[NDAr
     """The best rotations and directions of a sphere of candidates."""
     directions = _hemisphere(DIRECTIONS)
     m = _turn(points.x, rotation)
-    rest = (points.y - m) * points.focal
-    line = directions[:, None, :2] - m * directions[:, None, 2:]
-    line /= np.sqrt(_squared(line))[..., None] + 1e-9
-    across = np.stack([-line[..., 1], line[..., 0]], -1)
-    turning = _rotational(m) * points.focal
-    jacobian = across[..., :1] * turning[:, 0] + across[..., 1:] * turning[:, 1]
-    offset = across[..., 0] * rest[:, 0] + across[..., 1] * rest[:, 1]
+    rest_x, rest_y = ((points.y - m) * points.focal).T
+    line_x, line_y = (directions[:, k, None] - m[:, k] * directions[:, 2:] for k in (0, 1))
+    length = np.sqrt(line_x**2 + line_y**2) + 1e-9
+    line_x, line_y = line_x / length, line_y / length
+    by_x, by_y = (points.focal * part for part in _rotational(m))
+    jacobian = line_x[:, None] * by_y - line_y[:, None] * by_x
+    offset = line_x * rest_y - line_y * rest_x
     turns = np.zeros((len(directions), 3))
     for step in (4.0, 2.0, 1.0, 1.0):
-        residual = offset - (jacobian @ turns[..., None])[..., 0]
+        residual = offset - (turns[:, None] @ jacobian)[:, 0]
         size = (step * scale) ** 2
-        weighted = jacobian * ((size / (residual**2 + size)) ** 2)[..., None]
-        normal = weighted.transpose(0, 2, 1) @ jacobian + 1e-6 * np.eye(3)
-        turns = np.linalg.solve(normal, weighted.transpose(0, 2, 1) @ offset[..., None])[..., 0]
-    left = rest - (turning.reshape(-1, 3) @ turns.T).T.reshape(len(turns), -1, 2)
-    along = left[..., 0] * line[..., 0] + left[..., 1] * line[..., 1]
-    squared = (left[..., 0] * across[..., 0] + left[..., 1] * across[..., 1]) ** 2
-    cost = np.stack([_robust(squared + np.minimum(sign * along, 0) ** 2, 2 * scale).mean(-1) for sign in (1, -1)], -1)
+        weighted = jacobian * ((size / (residual**2 + size)) ** 2)[:, None]
+        normal = weighted @ jacobian.transpose(0, 2, 1) + 1e-6 * np.eye(3)
+        turns = np.linalg.solve(normal, weighted @ offset[..., None])[..., 0]
+    left_x, left_y = rest_x - turns @ by_x, rest_y - turns @ by_y
+    along, across = left_x * line_x + left_y * line_y, left_y * line_x - left_x * line_y
+    cost = np.stack([_robust(across**2 + np.minimum(sign * along, 0) ** 2, 2 * scale).mean(-1) for sign in (1, -1)], -1)
     found: list[tuple[NDArray, NDArray]] = []
     for place in np.argsort(cost, axis=None):
         index, sign = np.unravel_index(place, cost.shape)
         direction = directions[index] * (1, -1)[sign]
         if all(direction @ other < 0.9 for _, other in found):
-            found.append((Rotation.from_rotvec(turns[index]).as_matrix() @ rotation, direction))
+            found.append((rotation_of(turns[index]) @ rotation, direction))
         if len(found) == REFINED:
             break
     return found
 
 
-def _tangent(direction: NDArray) -> NDArray:
-    """(2, 3) unit vectors across a direction."""
-    return np.linalg.svd(direction[None])[2][1:]
+def _across(direction: NDArray) -> NDArray:
+    """(2, 3) unit vectors across a direction and each other."""
+    x, y, z = direction.tolist()
+    a, b, c = (0.0, z, -y) if abs(x) < 0.6 else (-z, 0.0, x)
+    length = math.sqrt(a * a + b * b + c * c)
+    a, b, c = a / length, b / length, c / length
+    return np.array([[a, b, c], [y * c - z * b, z * a - x * c, x * b - y * a]])
 
 
-def _turned(direction: NDArray, tangent: NDArray, step: NDArray) -> NDArray:
-    """A direction after a step of two angles."""
-    moved = direction + step @ tangent
-    return moved / np.linalg.norm(moved)
+def _derivatives(
+    points: _Points, rotation: NDArray, direction: NDArray, tangent: NDArray
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Residuals (2, N) in pixels, across and backwards along, and their derivatives (5, N) each.
+
+    By a small rotation vector and by steps of the direction along the two ``tangent`` vectors.
+    """
+    m = _turn(points.x, rotation)
+    line = direction[:2] - m * direction[2]
+    length = np.sqrt(_squared(line)) + 1e-9
+    unit_x, unit_y = line[:, 0] / length, line[:, 1] / length
+    rest_x, rest_y = ((points.y - m) * points.focal).T
+    along, across = rest_x * unit_x + rest_y * unit_y, rest_y * unit_x - rest_x * unit_y
+    x, y = m.T
+    by_x, by_y = _rotational(m)
+    sideways = unit_x * by_y - unit_y * by_x
+    lever = direction[2] * sideways / length
+    bent = (unit_x * (tangent[:, 1:2] - y * tangent[:, 2:]) - unit_y * (tangent[:, :1] - x * tangent[:, 2:])) / length
+    by_across = np.concatenate([along * lever - points.focal * sideways, -along * bent])
+    by_along = np.concatenate([-across * lever - points.focal * (unit_x * by_x + unit_y * by_y), across * bent])
+    by_along[:, along >= 0] = 0
+    return np.stack([across, np.minimum(along, 0)]), by_across, by_along
 
 
 def _refine(
     points: _Points, rotation: NDArray, direction: NDArray, scale: float, iterations: int
 ) -> tuple[NDArray, NDArray, float]:
     """Levenberg-Marquardt on rotation and direction: the two and their mean robust loss."""
-    damping, nudge = 1e-3, 1e-6
-    nudges = nudge * np.eye(5)
-    turns = Rotation.from_rotvec(nudges[:, :3]).as_matrix()
-    residual = _residuals(points, rotation, direction)
-    cost = _robust(_squared(residual), scale).mean()
+    damping, tangent = 1e-3, _across(direction)
+    residual, by_across, by_along = _derivatives(points, rotation, direction, tangent)
+    squared = residual[0] ** 2 + residual[1] ** 2
+    cost = _robust(squared, scale).mean()
     for _ in range(iterations):
-        weight = (scale**2 / (_squared(residual) + scale**2)) ** 2
-        tangent = _tangent(direction)
-        near = [(turn @ rotation, _turned(direction, tangent, by[3:])) for turn, by in zip(turns, nudges)]
-        nudged = np.stack([_residuals(points, *one) for one in near], -1)
-        jacobian = ((nudged - residual[..., None]) / nudge).reshape(-1, 5)
-        weighted = (jacobian * np.repeat(weight, 2)[:, None]).T
-        normal, slope = weighted @ jacobian, weighted @ residual.ravel()
+        weight = (scale**2 / (squared + scale**2)) ** 2
+        across, along = by_across * weight, by_along * weight
+        normal, slope = across @ by_across.T + along @ by_along.T, across @ residual[0] + along @ residual[1]
         step = -np.linalg.solve(normal + damping * np.diag(normal.diagonal() + 1e-9), slope)
-        trial = Rotation.from_rotvec(step[:3]).as_matrix() @ rotation, _turned(direction, tangent, step[3:])
-        moved = _residuals(points, *trial)
-        trial_cost = _robust(_squared(moved), scale).mean()
+        moved = direction + step[3:] @ tangent
+        turned, moved = rotation_of(step[:3]) @ rotation, moved / np.linalg.norm(moved)
+        other = _across(moved)
+        trial = _derivatives(points, turned, moved, other)
+        trial_squared = trial[0][0] ** 2 + trial[0][1] ** 2
+        trial_cost = _robust(trial_squared, scale).mean()
         if trial_cost < cost:
             gain = cost - trial_cost
-            (rotation, direction), residual, cost, damping = trial, moved, trial_cost, damping / 5
+            rotation, direction, tangent, squared = turned, moved, other, trial_squared
+            (residual, by_across, by_along), cost, damping = trial, trial_cost, damping / 5
             if gain < 1e-5:
                 break
         else:
@@ -304,13 +322,13 @@ def fit_ego_motion(flow: Tensor, intrinsics: Tensor, mask: Tensor | None = None)
     if len(points.x) < MIN_POINTS:
         return _nothing(trusted)
     few, many = points.thin(POINTS_SEARCH), points.thin(POINTS_REFINE)
-    turn, _ = _rotation_only(many)
+    turn = _rotation_only(many)
     scale = 0.3
     refined = [_refine(few, *candidate, 2 * scale, 4) for candidate in _search(few, turn, scale)]
     rotation, direction, _ = min(refined, key=lambda candidate: candidate[2])
     noise = float(np.clip(1.48 * np.median(np.abs(_split(many, rotation, direction)[1])), *NOISE))
     rotation, direction, _ = _refine(many, rotation, direction, 2 * noise, 12)
-    still = np.linalg.norm((points.y - _turn(points.x, turn)) * points.focal, axis=-1)
+    still = _still(points, turn)
     return _result(points, trusted, rotation, direction, turn, still)
 
 
@@ -338,8 +356,8 @@ def ego_motion_from_essential(
     if len(points.x) < MIN_POINTS:
         return _nothing(trusted)
     many = points.thin(POINTS_REFINE)
-    turn, _ = _rotation_only(many)
-    still = np.linalg.norm((points.y - _turn(points.x, turn)) * points.focal, axis=-1)
+    turn = _rotation_only(many)
+    still = _still(points, turn)
     cv2.setRNGSeed(seed)
     essential, chosen = cv2.findEssentialMat(
         many.x, many.y, np.eye(3), cv2.RANSAC, 0.999, threshold / points.focal, 1000

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from geometry.depth_net import DepthNet
 from geometry.errors import GeometryError
-from geometry.flow import dis_flow
+from geometry.flow import dis_both_ways
 from geometry.flow_net import FlowNet
 from geometry.pose_net import PoseNet
 from geometry.weights import embedded_weights, load_weights, read_metadata
@@ -39,10 +39,8 @@ class LearnedFlow:
     @torch.no_grad()
     def both_ways(self, image_a: Tensor, image_b: Tensor) -> tuple[Tensor, Tensor]:
         """Flow from a to b and from b to a."""
-        start = torch.stack([dis_flow(*pair, START) for pair in ((image_a, image_b), (image_b, image_a))])
-        there = torch.stack([_floating(image_a), _floating(image_b)])
-        forward, backward = self.net.to(there.device)(there, there.flip(0), start)[0]
-        return forward, backward
+        start = torch.stack(dis_both_ways(image_a, image_b, START))
+        return _on(self.net, start).both_ways(_floating(image_a), _floating(image_b), start)
 
 
 class LearnedDepth:
@@ -52,19 +50,27 @@ class LearnedDepth:
         net: In evaluation mode.
     """
 
+    trained_on = 128
+    """Longer side in pixels of the images that it was taught by: it need not see much larger ones."""
+
     def __init__(self, net: DepthNet) -> None:
         self.net = net.eval().to(memory_format=torch.channels_last)  # nearly twice as fast on a CPU at 128 x 128
 
     @torch.no_grad()
     def __call__(self, image: Tensor, intrinsics: Tensor) -> Tensor:
         """Depth (B, 1, H, W) of images (B, 3, H, W) in [0, 1] with intrinsics (B, 3, 3)."""
-        return self.net.to(image.device).depth(image, intrinsics)
+        return _on(self.net, image).depth(image, intrinsics)
 
     @torch.no_grad()
     def complete(self, image: Tensor, intrinsics: Tensor, depth: Tensor, confidence: Tensor) -> Tensor:
         """The same, knowing depth (B, 1, H, W), 0 where unknown, with a confidence (B, 1, H, W)."""
         known = torch.cat([depth, confidence], 1) if self.net.completes else None
-        return self.net.to(image.device).depth(image, intrinsics, known)
+        return _on(self.net, image).depth(image, intrinsics, known)
+
+
+def _on(net: Any, like: Tensor) -> Any:
+    """The network where a tensor is; asked first, as moving it looks at every weight."""
+    return net if next(net.parameters()).device == like.device else net.to(like.device)
 
 
 def _floating(image: Tensor) -> Tensor:

@@ -118,6 +118,26 @@ class FlowNet(nn.Module):
         flow, rest = self._fine(a, b, half_a, half_b, start, torch.cat([2 * flow, rest], 1))
         return [convex_upsample(2 * flow, rest)[..., :height, :width], 2 * flow, *found]
 
+    def both_ways(self, image_a: Tensor, image_b: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+        """Flow from a to b and from b to a of one pair, each image looked at once.
+
+        Args:
+            image_a: (3, H, W) RGB in [0, 1].
+            image_b: The same shape.
+            start: (2, 2, H, W) flow there and back to be corrected, pixels.
+
+        Returns:
+            (2, H, W) each, as those of `forward`.
+        """
+        height, width = image_a.shape[-2:]
+        pair = torch.cat(_prepare(image_a[None], image_b[None]))
+        other, start = pair.flip(0), pad_to(start, STRIDE)
+        half, quarter = self._features(pair)
+        flow, rest = self._coarse(pair, other, quarter, quarter.flip(0), start)
+        flow, rest = self._fine(pair, other, half, half.flip(0), start, torch.cat([2 * flow, rest], 1))
+        there, back = convex_upsample(2 * flow, rest)[..., :height, :width]
+        return there, back
+
     def _features(self, images: Tensor) -> list[Tensor]:
         half = self.encoder[0](images)
         return [half, self.encoder[1](half)]

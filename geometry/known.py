@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from geometry.adjustment import Views, make_views, solve_pixels
+from geometry.adjustment import Views, make_views, rotation_of, solve_pixels, squared_lengths
 from geometry.ego_motion import NOISE
 from geometry.smoothing import smooth_inverse_depth
-from geometry.triangulation import FLOW_BIAS, PRIOR, SURE
+from geometry.triangulation import PRIOR, SURE, deviations
 
 _POINTS = 2000
 _LEAST = 64
@@ -19,11 +18,11 @@ _LEAST = 64
 
 def _first_guess(views: Views, rotation: np.ndarray, translation: np.ndarray) -> float:
     """Median of the positive inverse depths that fit all targets in closed form; 0 where there is none."""
-    turned = views.rays @ rotation.transpose(0, 2, 1)
-    slope = translation[:, None, :2] - views.seen * translation[:, None, 2:]
-    offset = views.seen * turned[..., 2:] - turned[..., :2]
-    trusted = views.trusted[..., None]
-    w = (trusted * slope * offset).sum((0, 2)) / ((trusted * slope**2).sum((0, 2)) + 1e-12)
+    turned = rotation @ views.rays
+    slope = translation[:, :2, None] - views.seen * translation[:, 2:, None]
+    offset = views.seen * turned[:, 2:] - turned[:, :2]
+    trusted = views.trusted[:, None]
+    w = (trusted * slope * offset).sum((0, 1)) / ((trusted * slope**2).sum((0, 1)) + 1e-12)
     return float(np.median(w[w > 0])) if (w > 0).any() else 0.0
 
 
@@ -51,16 +50,10 @@ def depth_from_poses(
     middle = _first_guess(views, rotation, translation)
     if middle == 0:
         return torch.zeros(shape), torch.zeros(shape)
-    w = solve_pixels(views, rotation, translation, np.full(len(views.rays), middle), 3 * NOISE[1])
-    residual, points = views.residuals(rotation, translation, w)
-    squared = (residual**2).sum(-1)
+    w = solve_pixels(views, rotation, translation, np.full(views.rays.shape[1], middle), 3 * NOISE[1])
+    squared = squared_lengths(views.residuals(rotation, translation, w)[0])
     noise = float(np.clip(np.sqrt(np.median(squared[views.trusted])), *NOISE))
-    seen = np.maximum(views.trusted.sum(0), 1)
-    spread = (views.trusted * squared).sum(0) / seen
-    length = torch.linalg.vector_norm(torch.nan_to_num(flows), dim=1).reshape(len(flows), -1).cpu().numpy()
-    bias = FLOW_BIAS * (views.trusted * length).sum(0) / seen
-    information = (views.trusted[..., None] * views.by_inverse_depth(points, translation) ** 2).sum((0, 2))
-    deviation = np.sqrt((noise**2 + spread + bias**2) / np.maximum(information, 1e-12))
+    deviation = deviations(views, rotation, translation, w, noise, flows)
     guide = None if image is None else image.permute(1, 2, 0).cpu().numpy() / 255.0
     w, deviation = smooth_inverse_depth(w.reshape(shape), deviation.reshape(shape), guide)
     relative = deviation / np.maximum(w, 1e-12)
@@ -88,10 +81,10 @@ def pose_from_depth(flow: Tensor, mask: Tensor, depth: Tensor, intrinsics: Tenso
         return starts[0].clone()
     whole = make_views(flow[None], mask[None], intrinsics)
     rows = np.flatnonzero(known)[:: max(1, int(known.sum()) // _POINTS)]
-    views = Views(whole.rays[rows], whole.seen[:, rows], whole.trusted[:, rows], whole.focal)
+    views = whole.at(rows)
     w = 1 / depth.flatten().double().cpu().numpy()[rows]
     poses = [start.double().cpu().numpy() for start in starts]
-    off = [np.median((views.residuals(pose[None, :3, :3], pose[None, :3, 3], w)[0] ** 2).sum(-1)) for pose in poses]
+    off = [np.median(squared_lengths(views.residuals(pose[None, :3, :3], pose[None, :3, 3], w)[0])) for pose in poses]
     scale = 3 * float(np.clip(np.sqrt(min(off)), *NOISE))
     _, rotation, translation = min((_fitted(views, w, pose, scale) for pose in poses), key=lambda end: end[0])
     found = torch.eye(4, dtype=torch.float64)
@@ -105,12 +98,12 @@ def _fitted(views: Views, w: np.ndarray, pose: np.ndarray, scale: float) -> tupl
     residual, points = views.residuals(rotation, translation, w)
     cost, damping = views.cost(residual, scale), 1e-3
     for _ in range(20):
-        by_pose = views.by_pose(points, w)[0].reshape(-1, 6)
-        weighted = (by_pose * np.repeat(views.weights(residual, scale)[0], 2)[:, None]).T
-        normal = weighted @ by_pose
+        by_pose = views.by_pose(points, w)[0]
+        weighted = by_pose * views.weights(residual, scale)[0]
+        normal = (weighted @ by_pose.transpose(0, 2, 1)).sum(0)
         slack = damping * np.diag(normal.diagonal()) + 1e-12 * np.eye(6)
-        step = -np.linalg.solve(normal + slack, weighted @ residual.ravel())
-        turn = Rotation.from_rotvec(step[3:]).as_matrix()
+        step = -np.linalg.solve(normal + slack, (weighted @ residual[0, ..., None]).sum(0)[:, 0])
+        turn = rotation_of(step[3:])
         trial = turn @ rotation, translation @ turn.T + step[:3]
         moved, moved_points = views.residuals(*trial, w)
         trial_cost = views.cost(moved, scale)

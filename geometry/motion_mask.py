@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from geometry.camera import lengths
+
 THRESHOLD = 3.0
 """Standard deviations of the residual from which a pixel counts as moving."""
 
@@ -17,8 +19,8 @@ def residual_noise(residual: Tensor, trusted: Tensor) -> float:
 
     It is that of the still part, as long as less than half of the pixels move; infinite where no pixel is trusted.
     """
-    lengths = torch.linalg.vector_norm(residual, dim=0)[trusted]
-    return float(lengths.median()) / 1.177 if len(lengths) else float("inf")  # the median of a Rayleigh distribution
+    found = lengths(residual)[trusted]
+    return float(found.median()) / 1.177 if len(found) else float("inf")  # the median of a Rayleigh distribution
 
 
 def moving_mask(
@@ -49,7 +51,7 @@ def moving_mask(
     squared = residual.square().sum(0)
     chi = squared / variance
     if along is not None:
-        length = torch.linalg.vector_norm(along, dim=0)
-        part = (residual * along).sum(0).square() / length.square().clamp(min=1e-12)
-        chi = (squared - part) / variance + part / (variance + length.square())
+        deviation = along.square().sum(0)
+        part = (residual * along).sum(0).square() / deviation.clamp(min=1e-12)
+        chi = (squared - part) / variance + part / (variance + deviation)
     return finite & (chi > threshold**2) & (squared > LEAST**2)

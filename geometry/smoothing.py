@@ -10,17 +10,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_KERNEL = np.array([1, 4, 6, 4, 1]) / 16
+_KERNEL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+SPACINGS = (1, 2, 4)
+"""Pixels between the taps of the kernel, one pass each."""
+
+CORRELATED = 6.0
+"""Pixels whose flow errors are alike."""
 
 
 def smooth_inverse_depth(
     w: NDArray,
     deviation: NDArray,
     guide: NDArray | None,
-    spacings: tuple[int, ...] = (1, 2, 4),
+    spacings: tuple[int, ...] = SPACINGS,
     colour: float = 0.08,
     agreement: float = 2.0,
-    correlated: float = 6.0,
+    correlated: float = CORRELATED,
 ) -> tuple[NDArray, NDArray]:
     """Average inverse depth where neighbours are likely of one surface.
 
@@ -34,11 +39,11 @@ def smooth_inverse_depth(
         correlated: Pixels whose flow errors are alike, along each axis; the result's deviation allows for them.
 
     Returns:
-        The smoothed inverse depth and its deviation.
+        The smoothed inverse depth and its deviation, float32.
     """
-    information = 1 / deviation**2
+    w, information = w.astype(np.float32), (1 / deviation**2).astype(np.float32)
     height, width = w.shape
-    channels = () if guide is None else tuple(np.ascontiguousarray(guide[..., c]) for c in range(guide.shape[2]))
+    channels = () if guide is None else tuple(np.float32(guide[..., c] / colour) for c in range(guide.shape[2]))
     for spacing in spacings:
         total, mass = np.zeros_like(w), np.zeros_like(w)
         variance = 1 / np.maximum(information, 1e-30)
@@ -53,7 +58,7 @@ def smooth_inverse_depth(
                     apart = np.square(colours[0] - channels[0])
                     for shifted, channel in zip(colours[1:], channels[1:]):
                         apart += np.square(shifted - channel)
-                    difference += apart / colour**2
+                    difference += apart
                 difference *= -0.5
                 weight = np.exp(difference, out=difference)
                 weight *= _KERNEL[i] * _KERNEL[j]

@@ -18,13 +18,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import interpolate
 
-from geometry.adjustment import Views, adjust, make_views, solve_pixels
-from geometry.camera import pixel_grid, sample
+from geometry.adjustment import Views, adjust, make_views, solve_pixels, squared_lengths
+from geometry.camera import lengths, pixel_grid, sample
 from geometry.ego_motion import NOISE, EgoMotion, fit_ego_motion
 from geometry.errors import GeometryError
 from geometry.flow import FlowEstimator, optical_flow
-from geometry.smoothing import smooth_inverse_depth
+from geometry.smoothing import CORRELATED, SPACINGS, smooth_inverse_depth
 
 MAX_TARGETS = 4
 PRIOR = 0.3
@@ -43,6 +44,11 @@ MIN_POSITIVE = 0.9
 """Windows in which fewer of the clear pixels have positive depth give none."""
 
 _POINTS = 1500
+_FINEST = 20.0
+"""Pixels of standard deviation that are left of a blur in `fuse`."""
+
+_RATIOS = 16384
+"""Pixels from which a median of ratios is taken, at least half as many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +78,12 @@ class VideoDepth:
 
 def _pairwise(views: Views, k: int, rotation: NDArray, translation: NDArray) -> NDArray:
     """Inverse depths (P,) from target k alone, least squares along the epipolar line; may be negative."""
-    turned = views.rays @ rotation.T
-    m = turned[:, :2] / turned[:, 2:]
-    line = translation[:2] - m * translation[2]
-    along = ((views.seen[k] - m) * line).sum(-1) / ((line**2).sum(-1) + 1e-9)
+    turned = rotation @ views.rays
+    m = turned[:2] / turned[2]
+    line = translation[:2, None] - m * translation[2]
+    along = ((views.seen[k] - m) * line).sum(0) / ((line**2).sum(0) + 1e-9)
     below = 1 - along * translation[2]
-    return along * turned[:, 2] / np.where(np.abs(below) < 0.05, 0.05, below)
+    return along * turned[2] / np.where(np.abs(below) < 0.05, 0.05, below)
 
 
 def _start(views: Views, motions: Sequence[EgoMotion]) -> tuple[NDArray, NDArray, NDArray] | None:
@@ -130,12 +136,31 @@ def _describe(w: NDArray, deviation: NDArray) -> tuple[NDArray, NDArray]:
     return np.where(confidence > 0, 1 / np.maximum(nearest, 1e-12), 0), confidence
 
 
+def deviations(
+    views: Views, rotation: NDArray, translation: NDArray, w: NDArray, noise: float, flows: Tensor
+) -> NDArray:
+    """Standard deviations (P,) of inverse depths: from parallax, residuals, a noise in pixels and `FLOW_BIAS`."""
+    residual, points = views.residuals(rotation, translation, w)
+    seen = np.maximum(views.trusted.sum(0), 1)
+    information = (views.trusted * squared_lengths(views.by_inverse_depth(points, translation))).sum(0)
+    spread = (views.trusted * squared_lengths(residual)).sum(0) / seen
+    moved = np.nan_to_num(flows.detach().cpu().numpy().reshape(len(flows), 2, -1))
+    bias = FLOW_BIAS * (views.trusted * np.sqrt(squared_lengths(moved))).sum(0) / seen
+    return np.sqrt((noise**2 + spread + bias**2) / np.maximum(information, 1e-12))
+
+
+def _repeated(values: NDArray, stride: int, shape: tuple[int, int]) -> NDArray:
+    """A map of pixels ``stride`` apart at all pixels."""
+    return values.repeat(stride, 0).repeat(stride, 1)[: shape[0], : shape[1]]
+
+
 def triangulate(
     flows: Tensor,
     masks: Tensor,
     intrinsics: Tensor,
     motions: Sequence[EgoMotion] | None = None,
     image: Tensor | None = None,
+    stride: int = 1,
 ) -> VideoDepth:
     """Depth of the frame that flows start from.
 
@@ -145,6 +170,7 @@ def triangulate(
         intrinsics: (3, 3) of all frames.
         motions: The N pairwise motions, or None to estimate them.
         image: (3, H, W) the reference, float in [0, 1] or uint8, whose edges stop the averaging over neighbours.
+        stride: Every so many pixels, along both axes, one is triangulated; those around it get its depth.
 
     Returns:
         Depth, confidence and poses.  Without translation the depth is 0 everywhere.  What moves on its own along its
@@ -162,30 +188,29 @@ def triangulate(
     if len(motions) != len(flows):
         raise GeometryError(f"expected a motion for each of {len(flows)} flows, found {len(motions)}")
     shape = (int(flows.shape[2]), int(flows.shape[3]))
-    views = make_views(flows, masks, intrinsics)
+    views = make_views(flows, masks, intrinsics, stride)
     start = _start(views, motions)
     if start is None:
         return _empty(shape, motions)
-    few, step = views.thin(_POINTS)
+    few, step = views.thin(_POINTS // stride)
     rotation, translation, w = adjust(few, start[0], start[1], start[2][step], 1.0, 8)
-    size = np.linalg.norm(few.residuals(rotation, translation, w)[0], axis=-1)[few.trusted]
-    noise = float(np.clip(np.median(size), *NOISE))
+    size = squared_lengths(few.residuals(rotation, translation, w)[0])[few.trusted]
+    noise = float(np.clip(np.sqrt(np.median(size)), *NOISE))
     rotation, translation, w = adjust(few, rotation, translation, w, 3 * noise, 10)
-    begin = np.full(len(views.rays), float(np.median(w)))
+    begin = np.full(views.rays.shape[1], float(np.median(w)))
     w = solve_pixels(views, rotation, translation, begin, 3 * noise)
-    residual, points = views.residuals(rotation, translation, w)
-    information = (views.trusted[..., None] * views.by_inverse_depth(points, translation) ** 2).sum((0, 2))
-    spread = (views.trusted * (residual**2).sum(-1)).sum(0) / np.maximum(views.trusted.sum(0), 1)
-    length = torch.linalg.vector_norm(torch.nan_to_num(flows), dim=1).reshape(len(flows), -1).cpu().numpy()
-    bias = FLOW_BIAS * (views.trusted * length).sum(0) / np.maximum(views.trusted.sum(0), 1)
-    deviation = np.sqrt((noise**2 + spread + bias**2) / np.maximum(information, 1e-12))
+    deviation = deviations(views, rotation, translation, w, noise, flows[..., ::stride, ::stride])
     clear = np.abs(w) > 2 * deviation
     positive = float((w[clear] > 0).mean()) if clear.any() else 0.0
     if positive < MIN_POSITIVE:
         return _empty(shape, motions)
-    guide = None if image is None else _guide(image)
-    w, deviation = smooth_inverse_depth(w.reshape(shape), deviation.reshape(shape), guide)
-    depth, confidence = _describe(w, deviation)
+    guide = None if image is None else _guide(image[:, ::stride, ::stride])
+    coarse = -(-shape[0] // stride), -(-shape[1] // stride)
+    spacings = tuple(spacing // stride for spacing in SPACINGS if spacing >= stride)
+    w, deviation = smooth_inverse_depth(
+        w.reshape(coarse), deviation.reshape(coarse), guide, spacings, correlated=CORRELATED / stride
+    )
+    depth, confidence = (_repeated(part, stride, shape) for part in _describe(w, deviation))
     poses = np.tile(np.eye(4), (len(rotation), 1, 1))
     poses[:, :3, :3], poses[:, :3, 3] = rotation, translation
     return VideoDepth(
@@ -220,7 +245,7 @@ def choose_stride(flow: Tensor, share: float = 0.04, largest: int = 6) -> int:
         share: Of the width.
         largest: Frames.
     """
-    motion = float(torch.linalg.vector_norm(flow, dim=0).median())
+    motion = float(lengths(flow).median())
     return int(min(max(round(share * flow.shape[-1] / max(motion, 1e-6)), 1), largest))
 
 
@@ -271,10 +296,12 @@ def relative_scale(depth: Tensor, confidence: Tensor, other: Tensor, other_confi
         The factor, or None where they share no pixel.
     """
     weight = (confidence * other_confidence).flatten()
-    both = (weight > 0) & (depth.flatten() > 0) & (other.flatten() > 0)
-    if not bool(both.any()):
+    depths, others = depth.flatten(), other.flatten()
+    both = ((weight > 0) & (depths > 0) & (others > 0)).nonzero()[:, 0]
+    if not len(both):
         return None
-    ratio = (depth.flatten()[both] / other.flatten()[both]).double()
+    both = both[:: -(-len(both) // _RATIOS)]
+    ratio = (depths[both] / others[both]).double()
     order = ratio.argsort()
     total = weight[both][order].double().cumsum(0)
     return float(ratio[order][torch.searchsorted(total, total[-1] / 2)])
@@ -337,10 +364,15 @@ def fuse(depth_a: Tensor, confidence_a: Tensor, depth_b: Tensor, error_b: float 
 
 def _spread(difference: Tensor, weight: Tensor, radius: float, prior: float = 0.1) -> Tensor:
     """What unknown pixels learn from near ones: normalised convolution, ``radius`` a share of the image's width."""
-    from kornia.filters import gaussian_blur2d
+    import cv2
 
-    sigma = radius * difference.shape[-1]
-    size = min(2 * int(2 * sigma) + 1, 2 * (min(difference.shape) // 2) - 1)
-    maps = torch.stack([weight * difference, weight])[None]
-    blurred, mass = gaussian_blur2d(maps, size, (sigma, sigma), border_type="reflect")[0]
-    return blurred / (mass + prior)
+    whole = difference.shape
+    shrunk = max(1, int(radius * whole[-1] / _FINEST))  # a wide blur needs few pixels
+    shape = tuple(-(-side // shrunk) for side in whole)
+    maps = interpolate(torch.stack([weight * difference, weight])[None], shape, mode="area")
+    sigma = radius * shape[1]
+    size = min(2 * int(2 * sigma) + 1, 2 * (min(shape) // 2) - 1)
+    both = np.ascontiguousarray(maps[0].detach().permute(1, 2, 0).numpy())
+    blurred, mass = torch.from_numpy(cv2.GaussianBlur(both, (size, size), sigma)).unbind(2)  # the border is reflected
+    learned = (blurred / (mass + prior))[None, None]
+    return interpolate(learned, whole, mode="bilinear", align_corners=False)[0, 0]

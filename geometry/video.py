@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from geometry.camera import pixel_grid, sample, scale_intrinsics
+from geometry.camera import lengths, pixel_grid, sample, scale_intrinsics
 from geometry.completion import GUESS_ERROR, DepthEstimator, fill_depth
 from geometry.errors import GeometryError
 from geometry.flow import FlowEstimator
@@ -36,6 +36,9 @@ WORKING_SIZE = 192
 
 BASELINE = 0.04
 """Median motion since the last keyframe, as a share of the width, that makes a new one."""
+
+DENSE = 192
+"""Longer side in pixels from which only every second pixel along each axis is triangulated."""
 
 KNOWN = 0.99
 """Confidence of measured depth."""
@@ -153,7 +156,7 @@ class VideoGeometry:
         measured: Tensor | None,
         pose: Tensor | None,
     ) -> tuple[VideoGeometryState, FrameGeometry]:
-        views = Views.of(small, state.images.flip(0), k, self.flow)
+        views = Views.of(small, state.images.flip(0), k, self.flow, _thinned(small))
         poses = state.world_from_camera.flip(0)  # the last frame first, as the views
         exact = pose is not None and bool(state.measured)
         if measured is not None and not bool(state.metric):
@@ -198,13 +201,20 @@ class VideoGeometry:
     ) -> tuple[Tensor, Tensor]:
         """Depth everywhere, from what is measured or estimated and the network's guess."""
         if measured is None:
-            full, total = fill_depth(depth, confidence, small, k, self.depth, self.depth_error)
+            full, total = fill_depth(
+                depth, confidence, small, k, self.depth, self.depth_error, shrink=self._shrink(small)
+            )
         else:
             known = measured > 0
             sure = KNOWN * known.float()
             full, total = fill_depth(measured, sure, small, k, self.depth, self.depth_error, doubt=False)
             full, total = torch.where(known, measured, full), torch.where(known, sure, total)
         return full.float(), total.float()
+
+    def _shrink(self, small: Tensor) -> int:
+        """How many times smaller the network sees an image."""
+        longest = max(small.shape[1:])
+        return max(1, round(longest / getattr(self.depth, "trained_on", longest)))
 
     def _remembered(
         self,
@@ -220,9 +230,9 @@ class VideoGeometry:
         kept, place = state.images, poses.flip(0)
         if len(kept) > 1:
             nearest = views.found[1]
-            lengths = torch.linalg.vector_norm(nearest.flow, dim=0)[nearest.consistent]
             share = float(nearest.consistent.float().mean())
-            stays = share >= SHARED and float(lengths.median()) < BASELINE * small.shape[2]
+            moved = lengths(nearest.flow)[nearest.consistent]
+            stays = share >= SHARED and float(moved.median()) < BASELINE * small.shape[2]
             chosen = slice(0, len(kept) - 1) if stays else slice(max(0, len(kept) - self.keyframes), None)
             kept, place = kept[chosen], place[chosen]
         images, world_from_camera = torch.cat([kept, small[None]]), torch.cat([place, world[None]])
@@ -237,6 +247,11 @@ def reduced(image: Tensor, longest: int) -> Tensor:
         size = [max(16, round(side * factor)) for side in image.shape[1:]]
         values = interpolate(values[None], size, mode="area")[0]
     return values.round().clamp(0, 255).to(torch.uint8).cpu()
+
+
+def _thinned(small: Tensor) -> int:
+    """Pixels between those to which motions are fitted and that are triangulated."""
+    return 2 if max(small.shape[1:]) >= DENSE else 1
 
 
 def _check(image: Tensor, intrinsics: Tensor, depth: Tensor | None, pose: Tensor | None) -> None:

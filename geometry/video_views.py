@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from geometry.camera import back_project, motion_residual, pixel_grid, rigid_flow, sample, transform
+from geometry.camera import pixel_grid, project, rays, sample
 from geometry.ego_motion import EgoMotion, fit_ego_motion, scale_to_depth
 from geometry.flow import FlowEstimator, OpticalFlow, optical_flow
 from geometry.known import pose_from_depth
@@ -16,6 +17,9 @@ from geometry.motion_mask import moving_mask, residual_noise
 from geometry.pose import inverse
 from geometry.triangulation import MIN_CONTRAST, PRIOR, relative_scale, triangulate
 from geometry.video_state import VideoGeometryState
+
+FAR = {"dis_sparse": "dis_half"}
+"""Flow to earlier frames than the last, by the flow to the last, where it is another."""
 
 MEMORY = 0.9
 """What is left in each frame of the information that earlier frames gave about depth."""
@@ -44,19 +48,37 @@ class Views:
         intrinsics: (3, 3) float64 of all frames.
         found: Flow from the current frame to each of them.
         motions: The pairwise motions.
+        stride: Pixels between those that motions are fitted to and that are triangulated.
     """
 
     intrinsics: Tensor
     found: tuple[OpticalFlow, ...]
     motions: tuple[EgoMotion, ...]
+    stride: int = 1
 
     @classmethod
-    def of(cls, image: Tensor, earlier: Tensor, intrinsics: Tensor, flow: str | FlowEstimator) -> Views:
+    def of(
+        cls, image: Tensor, earlier: Tensor, intrinsics: Tensor, flow: str | FlowEstimator, stride: int = 1
+    ) -> Views:
         """Compare an image (3, H, W) with earlier ones (K, 3, H, W)."""
-        found = [optical_flow(image, other, flow) for other in earlier]
+        methods = [flow, *[FAR.get(flow, flow) if isinstance(flow, str) else flow] * (len(earlier) - 1)]
+        found = [optical_flow(image, other, method) for other, method in zip(earlier, methods)]
         found = [OpticalFlow(f.flow.float().cpu(), f.consistent.cpu(), f.error.float().cpu()) for f in found]
-        motions = tuple(fit_ego_motion(f.flow, intrinsics, f.consistent) for f in found)
-        return cls(intrinsics, tuple(found), motions)
+        looked_at = torch.zeros(image.shape[1:], dtype=torch.bool)
+        looked_at[::stride, ::stride] = True
+        motions = tuple(fit_ego_motion(f.flow, intrinsics, f.consistent & looked_at) for f in found)
+        return cls(intrinsics, tuple(found), motions, stride)
+
+    @cached_property
+    def _rays(self) -> Tensor:
+        """(3, H, W) float32 viewing rays with z = 1."""
+        return rays(*self.found[0].flow.shape[1:], self.intrinsics[None])[0].float()
+
+    def _seen(self, other_from_current: Tensor, depth: Tensor) -> Tensor:
+        """Pixels (2, H, W) of another frame where it sees the current one, if nothing else moves."""
+        points = depth * torch.einsum("ij,jhw->ihw", other_from_current[:3, :3].float(), self._rays)
+        points = points + other_from_current[:3, 3, None, None].float()
+        return project(points[None], self.intrinsics[None].float())[0][0]
 
     @property
     def anchor(self) -> int:
@@ -97,7 +119,8 @@ class Views:
         if np.median([self.motions[j].contrast for j in used]) < MIN_CONTRAST:
             used = moving
         if used:
-            found = triangulate(*self.stacked(used), self.intrinsics, [self.motions[j] for j in used], image)
+            motions = [self.motions[j] for j in used]
+            found = triangulate(*self.stacked(used), self.intrinsics, motions, image, self.stride)
             turn = found.target_from_reference[0] if used[0] == 0 else self.rotation(0)
             before = self.carried(state, inverse(rotation_part(turn)))
             shift = float(inverse(turn)[2, 3]) if used[0] == 0 else 0.0
@@ -118,10 +141,10 @@ class Views:
     def carried(self, state: VideoGeometryState, current_from_previous: Tensor) -> tuple[Tensor, Tensor]:
         """Depth and confidence of the last frame at the pixels of the current one, along the flow; 0 where unknown."""
         shape, last = state.depth.shape, self.found[0]
-        points = back_project(state.depth[None, None].double(), self.intrinsics[None])
-        moved = transform(points, current_from_previous[None])[0, 2]
+        ahead = torch.einsum("j,jhw->hw", current_from_previous[2, :3].float(), self._rays)
+        moved = state.depth * ahead + float(current_from_previous[2, 3])
         ends = (pixel_grid(*shape) + last.flow)[None]
-        both = torch.stack([moved.float(), state.confidence])[None]
+        both = torch.stack([moved, state.confidence])[None]
         depth, confidence = sample(both, ends, padding="zeros", mode="nearest")[0]
         known = last.consistent & (depth > 0) & (confidence > 0)
         odds = MEMORY * confidence / (1 - confidence).clamp(min=1e-3)
@@ -137,12 +160,12 @@ class Views:
             previous_from_current: (4, 4) in the unit of the depth.
         """
         last = self.found[0]
-        z, motion, matrix = depth[None, None].double(), previous_from_current[None], self.intrinsics[None]
-        residual = motion_residual(last.flow[None].double(), z, motion, matrix)[0]
-        parallax = (rigid_flow(z, motion, matrix) - rigid_flow(z, rotation_part(motion[0])[None], matrix))[0]
+        seen = self._seen(previous_from_current, depth)
+        parallax = seen - self._seen(rotation_part(previous_from_current), depth)
+        residual = last.flow + pixel_grid(*depth.shape) - seen
         relative = PRIOR * (1 / confidence.clamp(min=1e-6) - 1).clamp(min=0).sqrt()
-        along = (parallax * relative).clamp(-_FARTHEST, _FARTHEST).float()
-        residual = torch.where(last.consistent, residual, torch.nan).float()
+        along = (parallax * relative).clamp(-_FARTHEST, _FARTHEST)
+        residual = torch.where(last.consistent, residual, torch.nan)
         if not bool(last.consistent.any()):
             return residual, torch.zeros_like(last.consistent)
         noise = max(residual_noise(residual, last.consistent), 0.1)

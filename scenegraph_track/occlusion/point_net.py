@@ -22,6 +22,7 @@ from scenegraph_track.occlusion.point_features import (
     shifts,
 )
 from scenegraph_track.occlusion.point_layers import SpaceTimeLayer
+from scenegraph_track.occlusion.sight import EVIDENCE, SETTLING, Sight, evidence
 
 
 class PointNetSettings(BaseModel):
@@ -91,12 +92,12 @@ class PointNet(nn.Module):
         products = (2 * AROUND + 1) ** 2 * (2 * REACH + 1) ** 2
         self.look = nn.Linear(products, dim // 2)
         self.sharp = nn.Parameter(torch.zeros(LEVELS))
-        self.join = nn.Linear(LEVELS * (dim // 2 + 3) + 4 * (1 + 2 * _FREQUENCIES) + 3, dim)
+        self.join = nn.Linear(LEVELS * (dim // 2 + 3) + 4 * (1 + 2 * _FREQUENCIES) + 3 + EVIDENCE, dim)
         self.times = nn.Parameter(0.02 * torch.randn(settings.window, dim))
         self.virtual = nn.Parameter(torch.randn(settings.virtual, dim))
         self.layers = nn.ModuleList(SpaceTimeLayer(dim, settings.heads) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(dim)
-        self.move = nn.Linear(dim, 2 + LEVELS)
+        self.move = nn.Linear(dim, 3 + LEVELS)
         self.trust = nn.Linear(dim, 1)
         self.see = nn.Linear(dim, 2)
         nn.init.normal_(self.move.weight, 0, 1e-3)
@@ -115,6 +116,7 @@ class PointNet(nn.Module):
         descriptions: Tensor,
         known: Tensor,
         given: Tensor,
+        sight: Sight | None,
         iterations: int | None = None,
     ) -> list[Supposed]:
         """Correct the tracks of a window.
@@ -125,6 +127,7 @@ class PointNet(nn.Module):
             descriptions: (B, N, L, 9, D) of `describe`.
             known: (B, N, T) bool, false before a point's first frame.
             given: (B, N, T) bool, true in its first frame: what is supposed there is true and stays.
+            sight: What else the window shows; None: nothing.
             iterations: In place of those of the settings.
 
         Returns:
@@ -132,12 +135,18 @@ class PointNet(nn.Module):
         """
         found = []
         for _ in range(iterations or self.settings.iterations):
-            supposed = self._corrected(levels, supposed, descriptions, known, given)
+            supposed = self._corrected(levels, supposed, descriptions, known, given, sight)
             found.append(supposed)
         return found
 
     def _corrected(
-        self, levels: list[Level], supposed: Supposed, descriptions: Tensor, known: Tensor, given: Tensor
+        self,
+        levels: list[Level],
+        supposed: Supposed,
+        descriptions: Tensor,
+        known: Tensor,
+        given: Tensor,
+        sight: Sight | None,
     ) -> Supposed:
         positions = supposed.positions.detach()
         batch, count, frames = positions.shape[:3]
@@ -147,25 +156,28 @@ class PointNet(nn.Module):
         chances = fits.softmax(-1)
         shift = chances @ shifts(positions.device)  # B, N, T, L, 2 in cells
         looks = gelu(self.look(products), approximate="tanh").flatten(3)
-        tracks = self._tokens(supposed, looks, torch.cat([shift, chances.amax(-1, keepdim=True)], -1).flatten(3), given)
+        led = torch.cat([shift, chances.amax(-1, keepdim=True)], -1).flatten(3)
+        told = positions.new_zeros(*positions.shape[:3], EVIDENCE) if sight is None else evidence(positions, sight)
+        tracks = self._tokens(supposed, looks, led, given, told)
         virtual = (self.virtual[None, :, None] + self.times[:frames]).expand(batch, -1, -1, -1)
         for layer in self.layers:
             tracks, virtual = layer(tracks, virtual, known)
         tracks = self.norm(tracks)
         step, logits = self.move(tracks), self.see(tracks)
         scales = STRIDE * 2.0 ** torch.arange(LEVELS, device=positions.device)
-        step = STRIDE * step[..., :2] + ((scales * step[..., 2:])[..., None] * shift).sum(-2)
+        led = ((scales * step[..., 3:])[..., None] * shift).sum(-2)
+        step = STRIDE * step[..., :2] + step[..., 2:3] * told[..., SETTLING] + led
         positions = torch.where(given[..., None], positions, positions + self.trust(tracks).sigmoid() * step)
         return Supposed(positions, supposed.visible + logits[..., 0], supposed.confident + logits[..., 1], tracks, fits)
 
-    def _tokens(self, supposed: Supposed, looks: Tensor, shift: Tensor, given: Tensor) -> Tensor:
+    def _tokens(self, supposed: Supposed, looks: Tensor, shift: Tensor, given: Tensor, told: Tensor) -> Tensor:
         """(B, N, T, d) of what is seen at the supposed positions and how they move."""
         positions = supposed.positions.detach()
         step = positions[:, :, 1:] - positions[:, :, :-1]
         none = torch.zeros_like(positions[:, :, :1])
         steps = torch.cat([torch.cat([none, step], 2), torch.cat([step, none], 2)], -1) / STRIDE
         belief = torch.stack([supposed.visible.tanh(), supposed.confident.tanh(), given.float()], -1)
-        return self.join(torch.cat([looks, shift, _waves(steps), belief], -1)) + self.times[: positions.shape[2]]
+        return self.join(torch.cat([looks, shift, _waves(steps), belief, told], -1)) + self.times[: positions.shape[2]]
 
 
 def _waves(values: Tensor) -> Tensor:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from geometry.flow import dis_flow
 from scenegraph_track.errors import UserError
 from scenegraph_track.occlusion.point_features import AROUND, LEVELS, describe, pyramid
 from scenegraph_track.occlusion.point_net import PointNet, Supposed
 from scenegraph_track.occlusion.point_window import begin
+from scenegraph_track.occlusion.sight import Sight, both_ways
+from scenegraph_track.occlusion.templates import SIDE, cut_templates, grey
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,11 @@ class PointState:
         size: (W, H) of the images, or None before the first.
         image: The last one (3, h, w) uint8, as the network sees it.
         features: Of the last frames, each (D, h, w).
-        flows: Between them, each (2, h, w).
+        greys: The last frames, each (1, h, w) of `templates.grey`.
+        flows: Between them, there and back, each (4, h, w).
         queries: (N, 3) frame, x and y where the points were given, pixels of the network's image.
         looks: (N, L, 9, D) descriptions of the points.
+        templates: (N, s, s) pieces of the image round them.
         supposed: What is known of the last frames, up to frame ``done``.
         done: Frames that have been looked at.
     """
@@ -60,9 +63,11 @@ class PointState:
     size: tuple[int, int] | None
     image: Tensor | None
     features: tuple[Tensor, ...]
+    greys: tuple[Tensor, ...]
     flows: tuple[Tensor, ...]
     queries: Tensor
     looks: Tensor
+    templates: Tensor
     supposed: Supposed | None
     done: int
 
@@ -107,7 +112,8 @@ class PointTracker:
         """Before the first frame."""
         settings, device = self.net.settings, next(self.net.parameters()).device
         looks = torch.zeros(0, LEVELS, (2 * AROUND + 1) ** 2, settings.features, device=device)
-        return PointState(0, None, None, (), (), torch.zeros(0, 3, device=device), looks, None, 0)
+        templates = torch.zeros(0, SIDE + 2, SIDE + 2, device=device)
+        return PointState(0, None, None, (), (), (), torch.zeros(0, 3, device=device), looks, templates, None, 0)
 
     @torch.no_grad()
     def step(
@@ -146,13 +152,14 @@ class PointTracker:
         features = self.net.features(shown[None].to(device).float() / 255)[0]
         flows = state.flows
         if state.image is not None and self.flow != "none":
-            flows = (*flows, dis_flow(state.image, shown, self.flow).to(device))[-(self.window - 1) :]
+            flows = (*flows, both_ways(state.image, shown, self.flow).to(device))[-(self.window - 1) :]
         return replace(
             state,
             frames=state.frames + 1,
             size=size,
             image=shown,
             features=(*state.features, features)[-self.window :],
+            greys=(*state.greys, grey(shown).to(device))[-self.window :],
             flows=flows,
         )
 
@@ -217,7 +224,13 @@ class PointTracker:
         frames = torch.zeros(len(points), dtype=torch.long, device=points.device)
         looks = describe(pyramid(state.features[-1][None]), frames, points)
         rows = torch.cat([frames[:, None].to(points) + state.frames - 1, points], 1)
-        return replace(state, queries=torch.cat([state.queries, rows]), looks=torch.cat([state.looks, looks]))
+        pieces = cut_templates(state.greys[-1][None], points[None])[0]
+        return replace(
+            state,
+            queries=torch.cat([state.queries, rows]),
+            looks=torch.cat([state.looks, looks]),
+            templates=torch.cat([state.templates, pieces]),
+        )
 
     def look(self, state: PointState) -> tuple[PointState, PointTracks | None, list[Supposed]]:
         """Correct the tracks in the last frames.
@@ -233,14 +246,15 @@ class PointTracker:
         rows = torch.stack([one.permute(1, 2, 0) for one in state.features[-length:]])  # as they lie in memory
         levels = pyramid(rows.permute(0, 3, 1, 2))
         flows = torch.stack(state.flows[-(length - 1) :])[None] if length > 1 and state.flows else None
+        sight = Sight(flows, torch.stack(state.greys[-length:])[None], state.templates[None])
         supposed, known, given = begin(
             state.queries[None, :, 1:],
             state.queries[None, :, 0].long() - first,
             length,
-            flows,
+            sight,
             self._before(state, first),
         )
-        found = self.net(levels, supposed, state.looks[None], known, given, self.iterations)
+        found = self.net(levels, supposed, state.looks[None], known, given, sight, self.iterations)
         last = found[-1]
         positions = torch.where(known[0, ..., None], last.positions[0] / self.scale(state), torch.nan)
         visible = torch.where(given[0], 1.0, last.visible[0].sigmoid()) * known[0]
@@ -253,7 +267,13 @@ class PointTracker:
         if supposed is not None:
             old = rows[rows < supposed.visible.shape[1]]
             supposed = Supposed(*(part[:, old] for part in supposed[:3]))
-        return replace(state, queries=state.queries[rows], looks=state.looks[rows], supposed=supposed)
+        return replace(
+            state,
+            queries=state.queries[rows],
+            looks=state.looks[rows],
+            templates=state.templates[rows],
+            supposed=supposed,
+        )
 
     def _before(self, state: PointState, first: int) -> Supposed | None:
         """What is known of frames from ``first`` on, with rows for points that have been added since."""

@@ -68,8 +68,13 @@ class VisibilityState:
         tensors = {
             "queries": points.queries,
             "looks": points.looks,
+            "templates": points.templates,
             "given": self.given,
-            **({"image": points.image, "features": torch.stack(points.features)} if known else {}),
+            **(
+                {"image": points.image, "features": torch.stack(points.features), "greys": torch.stack(points.greys)}
+                if known
+                else {}
+            ),
             **({"flows": torch.stack(points.flows)} if points.flows else {}),
             **({} if self.priors is None else {"priors": self.priors}),
             **({} if supposed is None else dict(zip(_SUPPOSED, supposed[:3]))),
@@ -89,9 +94,11 @@ class VisibilityState:
             (width, height) if width else None,
             found.get("image"),
             tuple(found.get("features", ())),
+            tuple(found.get("greys", ())),
             tuple(found.get("flows", ())),
             found["queries"],
             found["looks"],
+            found["templates"],
             supposed,
             done,
         )

@@ -16,6 +16,8 @@ from scenegraph_track.occlusion.occu_solver import ObjectsSeen, OccuSolver, Occu
 from scenegraph_track.occlusion.point_features import describe, pyramid
 from scenegraph_track.occlusion.point_net import PointNet, PointNetSettings, Supposed
 from scenegraph_track.occlusion.point_window import begin
+from scenegraph_track.occlusion.sight import Sight
+from scenegraph_track.occlusion.templates import grey, templates_of
 from scenegraph_track.training.batches import endless_batches
 from scenegraph_track.training.occlusion_data import OcclusionData, draw_objects
 from scenegraph_track.training.point_data import PointClipSettings, point_clips
@@ -100,13 +102,14 @@ class OcclusionStage(Stage):
         start, positions = flat[None, :, 0].long(), flat[None, :, 1:]
         features = self.points.features(images.float() / 255)
         looks = describe(pyramid(features), start[0], positions[0])[None]
+        greys = grey(images)[None]
+        templates = templates_of(greys, start, positions)
         before = None
         for stop in range(stride, frames + 1, stride):
             first = max(stop - window, 0)
-            supposed, known, given = begin(
-                positions, start - first, stop - first, batch["flows"][:, first : stop - 1], before
-            )
-            found = self.points(pyramid(features[first:stop]), supposed, looks, known, given)
+            sight = Sight(batch["flows"][:, first : stop - 1], greys[:, first:stop], templates)
+            supposed, known, given = begin(positions, start - first, stop - first, sight, before)
+            found = self.points(pyramid(features[first:stop]), supposed, looks, known, given, sight)
             follows = max(stop + stride - window, 0)
             before = Supposed(*(part[:, :, follows - first :] for part in found[-1][:3]))
             known = known[0].view(objects, points, -1)

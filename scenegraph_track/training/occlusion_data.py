@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from geometry.camera import sample
-from geometry.flow import dis_flow
 from scenegraph_track.data.covers import covered_at, crossed, put, stuck
 from scenegraph_track.errors import UserError
+from scenegraph_track.occlusion.sight import both_ways
 from scenegraph_track.occlusion.object_points import box_priors
 from scenegraph_track.training.batches import Item
 from scenegraph_track.training.chunks import Chunks
@@ -55,7 +55,7 @@ def draw_objects(rng: np.random.Generator, clips: Chunks[PointClipSettings], dat
     """One sample of O objects with P points in T frames.
 
     Returns:
-        ``images`` (1, T, 3, H, W) uint8; ``flows`` (1, T - 1, 2, H, W); ``queries`` (1, O, P, 3); ``seen`` (1, O, P, T)
+        ``images`` (1, T, 3, H, W) uint8; ``flows`` (1, T - 1, 4, H, W); ``queries`` (1, O, P, 3); ``seen`` (1, O, P, T)
         whether each point can be seen, ``member`` (1, O, P) whether it lies on its object; ``fraction`` (1, O, T)
         visible parts; ``priors`` (1, O, h, w) and ``told`` (1,), whether they are.
     """
@@ -137,10 +137,10 @@ def _sample(
     colours, deviation = drawn_colours(rng, data.colour), 255 * data.noise * rng.random() ** 2
     images = np.stack([noisy(rng, coloured(rng, image, colours, data.colour), deviation) for image in images])
     frames = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-    flows = torch.stack([dis_flow(a, b, data.flow) for a, b in pairwise(frames)])
+    flows = torch.stack([both_ways(a, b, data.flow) for a, b in pairwise(frames)])
     points = tracks[:, :, first]
     if data.labels == "agreement":
-        agreed = agreement(flows, _backward(frames, data.flow), points.reshape(-1, 2), first).reshape(seen.shape)
+        agreed = agreement(*flows.split(2, 1), points.reshape(-1, 2), first).reshape(seen.shape)
         seen = agreed & ~covered_at(masks, flat).reshape(seen.shape)
         visible = seen.mean(1)
     told = rng.random() < data.prior
@@ -163,10 +163,6 @@ def _priors(
     if rng.random() < 0.5:
         return torch.from_numpy(np.stack([clip["instance"][frame] == k + 1 for k in objects])).float()
     return box_priors(torch.from_numpy(clip["boxes"][frame, objects]).float(), size)
-
-
-def _backward(frames: torch.Tensor, flow: str) -> torch.Tensor:
-    return torch.stack([dis_flow(b, a, flow) for a, b in pairwise(frames)])
 
 
 def agreement(forward: torch.Tensor, backward: torch.Tensor, points: NDArray, first: int) -> NDArray[np.bool_]:

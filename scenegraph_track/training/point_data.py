@@ -11,12 +11,22 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from geometry.flow import dis_flow
 from scenegraph_track.data.covers import covered_at, crossed
-from scenegraph_track.data.worlds import PRESETS, Scene, render, sample_scene
+from scenegraph_track.data.worlds import Scene, render
 from scenegraph_track.errors import UserError
+from scenegraph_track.evaluation.clips import visible_parts, whole_boxes
+from scenegraph_track.occlusion.sight import both_ways
 from scenegraph_track.training.batches import Item
 from scenegraph_track.training.chunks import Chunks
+from scenegraph_track.training.drawn_worlds import (
+    ClipSettings,
+    Folder,
+    Frames,
+    Presets,
+    Scenes,
+    drawn_preset,
+    drawn_scene,
+)
 from scenegraph_track.training.target_data import coloured, drawn_colours
 
 NAME = "point_clips"
@@ -29,28 +39,19 @@ MAP_STRIDE = 4
 """Of the maps that tell which object is seen."""
 
 
-class PointClipSettings(BaseModel):
+class PointClipSettings(ClipSettings):
     """Which clips are rendered, once, and kept."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    folder: str = Field("runs/point_clips", description="where the clips are kept, and found again")
-    scenes: int = Field(1280, ge=1, description="clips")
-    presets: dict[str, float] = Field(
-        {"standard": 0.8, "easy": 0.1, "long_occlusion": 0.1}, description="share of each kind of world"
-    )
+    folder: Folder = "runs/point_clips"
+    scenes: Scenes = 1280
+    presets: Presets = Field({"standard": 0.8, "easy": 0.1, "long_occlusion": 0.1})
     size: tuple[int, int] = Field((192, 192), description="width and height of the images, pixels")
-    frames: int = Field(16, ge=3, description="of each clip")
+    frames: Frames = 16
     references: int = Field(4, ge=1, description="frames of a clip in which points are chosen; the first is one")
     points: int = Field(80, ge=2, description="points chosen in each of them, five eighths in boxes of objects")
-    objects: int = Field(12, ge=1, description="most objects of a clip")
-    seed: int = Field(0, ge=0, description="of the scenes")
-    workers: int = Field(2, ge=1, description="processes that render")
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if unknown := [name for name in self.presets if name not in PRESETS]:
-            raise ValueError(f"presets: expected some of {', '.join(PRESETS)}, found {unknown[0]}")
         if self.references > self.frames:
             raise ValueError(f"references: expected at most {self.frames}, the frames of a clip")
         return self
@@ -84,12 +85,9 @@ def make_point_clip(index: int, settings: PointClipSettings) -> dict[str, NDArra
         (T, K) visible fractions; ``instance`` (T, H / 4, W / 4) uint8, which object is seen there.
     """
     rng = np.random.default_rng((settings.seed, index, 11))
-    names, shares = list(settings.presets), np.array(list(settings.presets.values()))
-    clip = render(_drawn_scene(rng, str(rng.choice(names, p=shares / shares.sum())), settings))
+    clip = render(_drawn_scene(rng, drawn_preset(rng, settings.presets), settings))
     objects = len(clip.scene.objects)
-    limit = np.array([*settings.size, *settings.size], np.float32)
-    boxes = np.stack([np.clip(frame.amodal_boxes, 0, limit) for frame in clip.frames])
-    visible = np.stack([frame.visible_fraction for frame in clip.frames])
+    boxes, visible = whole_boxes(clip), visible_parts(clip)
     references = [0, *(1 + rng.permutation(settings.frames - 1)[: settings.references - 1])]
     drawn = [_chosen_points(rng, boxes[t], visible[t], settings) for t in references]
     queries = np.concatenate([np.column_stack([np.full(len(p), t), p]) for t, (p, _) in zip(references, drawn)])
@@ -117,9 +115,7 @@ def _drawn_scene(rng: np.random.Generator, preset: str, settings: PointClipSetti
     """A world of a kind; the next one where there is none for a seed, as of long occlusions in short clips."""
     for attempt in count():
         try:
-            return sample_scene(
-                preset, "train", seed=int(rng.integers(2**62)), size=settings.size, frames=settings.frames
-            )
+            return drawn_scene(rng, preset, settings.size, settings.frames)
         except UserError:
             if attempt == _ATTEMPTS:
                 raise
@@ -155,7 +151,7 @@ def draw_points(rng: np.random.Generator, clips: Chunks[PointClipSettings], data
     """One sample: a stretch of a clip, forward or backward in time, seen through a drifting view, with its points.
 
     Returns:
-        ``images`` (1, T, 3, H, W) uint8; ``flows`` (1, T - 1, 2, H, W) float32, what the tracker starts from;
+        ``images`` (1, T, 3, H, W) uint8; ``flows`` (1, T - 1, 4, H, W) float32, there and back;
         ``queries`` (1, N, 3) of frame, x, y; ``tracks`` (1, N, T, 2) pixels, ``seen`` and ``counted`` (1, N, T).
     """
     clip = next(clips.rows([int(rng.integers(len(clips)))]))
@@ -184,7 +180,7 @@ def draw_points(rng: np.random.Generator, clips: Chunks[PointClipSettings], data
     tracks, seen, known = tracks[chosen], seen[chosen], known[chosen]
     queries = np.column_stack([first, tracks[np.arange(data.points), first]])
     frames = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-    flows = torch.stack([dis_flow(a, b, data.flow) for a, b in pairwise(frames)])
+    flows = torch.stack([both_ways(a, b, data.flow) for a, b in pairwise(frames)])
     return {
         "images": frames[None],
         "flows": flows[None],

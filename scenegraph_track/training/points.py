@@ -14,6 +14,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from scenegraph_track.occlusion.point_features import STRIDE, describe, pyramid, shifts
 from scenegraph_track.occlusion.point_net import CONFIDENT, PointNet, PointNetSettings, Supposed
 from scenegraph_track.occlusion.point_window import begin
+from scenegraph_track.occlusion.sight import Sight
+from scenegraph_track.occlusion.templates import grey, templates_of
 from scenegraph_track.training.batches import endless_batches
 from scenegraph_track.training.point_data import PointClipSettings, PointData, draw_points, point_clips
 from scenegraph_track.training.stage import Stage
@@ -72,6 +74,8 @@ class PointStage(Stage):
         numbers = torch.arange(clips, device=images.device)[:, None] * frames + first
         levels = pyramid(features.flatten(0, 1))
         looks = describe(levels, numbers.flatten(), positions.flatten(0, 1)).unflatten(0, first.shape)
+        greys = grey(images)
+        templates = templates_of(greys, first, positions)
         total, parts, before = images.new_zeros((), dtype=torch.float32), [], None
         window, stride = self.net.settings.window, self.net.settings.stride
         stops = range(min(stride, frames), frames + 1, stride)
@@ -79,9 +83,9 @@ class PointStage(Stage):
             start = max(stop - window, 0)
             inside = slice(start, stop)
             levels = pyramid(features[:, inside].flatten(0, 1))
-            flows = batch["flows"][:, start : stop - 1]
-            supposed, known, given = begin(positions, first - start, stop - start, flows, before)
-            found = self.net(levels, supposed, looks, known, given)
+            sight = Sight(batch["flows"][:, start : stop - 1], greys[:, inside], templates)
+            supposed, known, given = begin(positions, first - start, stop - start, sight, before)
+            found = self.net(levels, supposed, looks, known, given, sight)
             error, shown = self.error(
                 supposed, found, tracks[:, :, inside], batch["seen"][:, :, inside], counted[:, :, inside]
             )

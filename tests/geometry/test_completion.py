@@ -104,3 +104,26 @@ def test_what_contradicts_the_network_may_be_measured() -> None:
 def test_a_network_of_another_resolution_is_refused() -> None:
     with pytest.raises(GeometryError, match="from the network"):
         complete_depth(found(0.5), IMAGE, K, lambda image, intrinsics: torch.ones(1, 1, 16, 20))
+
+
+def test_a_network_may_see_a_smaller_image() -> None:
+    # With the intrinsics of it; what is known is averaged by its confidence, and its answer is enlarged.
+    seen = []
+
+    class Small:
+        def __call__(self, image: torch.Tensor, intrinsics: torch.Tensor) -> torch.Tensor:
+            seen.append((tuple(image.shape), intrinsics))
+            return torch.full((1, 1, 16, 20), 5.0)
+
+        def complete(self, image: torch.Tensor, intrinsics: torch.Tensor, depth: torch.Tensor, sure: torch.Tensor):
+            seen.append((depth, sure))
+            return torch.full((1, 1, 16, 20), 4.0)
+
+    part = found(0.5)
+    sparse = part.confidence * (torch.arange(32) % 2)[:, None]
+    depth, _ = fill_depth(part.depth, sparse, IMAGE, K, Small(), shrink=2)
+    assert depth.shape == (32, 40)
+    assert seen[0][0] == (1, 3, 16, 20) and torch.equal(seen[0][1][0, :2], K[:2] / 2)
+    told, sure = seen[1]
+    torch.testing.assert_close(told[0, 0, :, :10], (TRUTH[::2, :20:2] + TRUTH[::2, 1:20:2]) / 2)
+    torch.testing.assert_close(sure[0, 0, :, :10], torch.full((16, 10), 0.49))

@@ -71,3 +71,12 @@ def test_every_weight_learns(net: FlowNet) -> None:
 def test_wrong_shapes_are_named(net: FlowNet, a: tuple, b: tuple, start: tuple) -> None:
     with pytest.raises(GeometryError, match="expected"):
         net(torch.rand(a), torch.rand(b), torch.zeros(start))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (30, 45)])
+def test_a_pair_both_ways(net: FlowNet, size: tuple[int, int]) -> None:
+    # As the two pairs one by one.
+    a, b, start = torch.rand(3, *size), torch.rand(3, *size), torch.randn(2, 2, *size)
+    images = torch.stack([a, b])
+    wanted, found = net(images, images.flip(0), start)[0], net.both_ways(a, b, start)
+    assert torch.allclose(torch.stack(found), wanted, atol=1e-4)

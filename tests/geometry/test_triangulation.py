@@ -46,6 +46,17 @@ def test_depth_and_poses_of_a_window(room, window) -> None:
     assert (found.depth[found.confidence == 0] == 0).all()
 
 
+def test_every_second_pixel_tells_nearly_as_much(room, window) -> None:
+    # Maps keep their size, also an odd one; the pixels between get the depth of the one before.
+    flows, masks = window[0][..., :63, :95], window[1][..., :63, :95]
+    found = triangulate(flows, masks, room.intrinsics, stride=2)
+    assert found.depth.shape == found.confidence.shape == (63, 95)
+    assert torch.equal(found.depth[:62:2, :94:2], found.depth[1::2, 1::2])
+    sure = found.confidence > 0.5
+    ratio = found.depth[sure] / room.depth.float()[:63, :95][sure]
+    assert sure.float().mean() > 0.9 and float((ratio / ratio.median() - 1).abs().mean()) < 0.04
+
+
 def test_untrusted_targets_do_not_count(room, window) -> None:
     # One flow that is wrong and masked out changes nothing much; NaN flow is not trusted either.
     flows, masks = window[0].clone(), window[1].clone()

@@ -8,6 +8,8 @@ from torch import Tensor
 from scenegraph_track.occlusion.point_features import describe, pyramid
 from scenegraph_track.occlusion.point_net import PointNet, Supposed
 from scenegraph_track.occlusion.point_window import begin
+from scenegraph_track.occlusion.sight import Sight
+from scenegraph_track.occlusion.templates import grey, templates_of
 
 POINTS = 6
 
@@ -20,9 +22,10 @@ def corrected(
     levels = pyramid(net.features(images.flatten(0, 1).float() / 255))
     numbers = torch.arange(batch)[:, None] * frames + first
     looks = describe(levels, numbers.flatten(), places.flatten(0, 1)).unflatten(0, first.shape)
-    return net(
-        levels, *begin(places, first, frames, None)[:1], looks, *begin(places, first, frames, None)[1:], iterations
-    )
+    greys = grey(images)
+    sight = Sight(torch.zeros(batch, frames - 1, 4, *images.shape[-2:]), greys, templates_of(greys, first, places))
+    supposed, known, given = begin(places, first, frames, None)
+    return net(levels, supposed, looks, known, given, sight, iterations)
 
 
 def given(batch: int) -> tuple[Tensor, Tensor]:

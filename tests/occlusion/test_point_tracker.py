@@ -58,8 +58,8 @@ def test_without_corrections_points_go_with_the_flow(net: PointNet, moving: list
         truth = QUERIES[:, None, 1:] + steps[..., None] * torch.tensor([2.0, 1.0])
         inside = (steps >= 0) & (truth[..., 0] < 60) & (truth[..., 1] < 44)
         assert (tracks.positions - truth).norm(dim=-1)[inside].max() < 1.5
-    still = PointTracker(net, flow="none").track(moving, QUERIES).positions[0]
-    assert torch.allclose(still, QUERIES[0, 1:].expand_as(still), atol=1e-4)
+    by_looks = PointTracker(net, flow="none").track(moving, QUERIES).positions
+    assert (by_looks - truth).norm(dim=-1)[inside].max() < 0.2  # templates find the small steps by themselves
 
 
 def test_the_state_does_not_grow(net: PointNet, moving: list[Tensor]) -> None:
