@@ -184,7 +184,7 @@ def _edges(frame: FrameArrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     always = np.ones_like(deep)
     available = np.stack([always, always, alike, deep, always], axis=1)
     offset = np.concatenate([np.clip(apart, -4, 4), np.clip(resized, -2, 2)], axis=1)
-    return offset.astype(np.float32), np.stack(columns, axis=1).astype(np.float32), available
+    return offset.astype(np.float32), _with((), columns), available
 
 
 def _tracks(frame: FrameArrays) -> tuple[np.ndarray, ...]:

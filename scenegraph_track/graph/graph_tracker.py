@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from scenegraph_track.graph.array_network import ArrayNetwork, Inferred
 from scenegraph_track.graph.features import CONTEXT, DETECTION, EDGE_CONTEXT, EDGE_CUES, TRACK, FrameFeatures
 from scenegraph_track.graph.message_passing import CueMixture, DirectedLayer, cue_weights, joined_ends, rivals
 
@@ -101,6 +103,8 @@ class GraphTracker(nn.Module):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
         nn.init.constant_(self.motion.bias[4:], _TYPICAL_ERROR)
+        self._watched: tuple[nn.Parameter, ...] = ()
+        self._arrays: tuple[list[int], ArrayNetwork] | None = None
 
     def forward(
         self,
@@ -196,17 +200,14 @@ class GraphTracker(nn.Module):
         said = self.matched_in(said).relu()
         return self.cell(said, memory), self.birth(output.detections).tanh()
 
-    @torch.inference_mode()
-    def infer(self, features: FrameFeatures, memory: Tensor) -> GraphOutput:
-        """As :meth:`forward`, from arrays of one frame."""
-        get = torch.from_numpy
-        return self(
-            get(features.tracks),
-            memory,
-            get(features.detections),
-            get(features.edges),
-            get(features.offset),
-            get(features.base),
-            get(features.available),
-            get(features.edge_index),
-        )
+    def infer(self, features: FrameFeatures, memory: np.ndarray) -> Inferred:
+        """As :meth:`forward`, from arrays of one frame and memories (N, width) float32, without torch.
+
+        The copy of the weights that this takes is made anew when one of them has changed in place.
+        """
+        versions = [0 if weight.is_inference() else weight._version for weight in self._watched]
+        if self._arrays is None or self._arrays[0] != versions:
+            self._watched = tuple(self.parameters())
+            versions = [0 if weight.is_inference() else weight._version for weight in self._watched]
+            self._arrays = versions, ArrayNetwork(self)
+        return self._arrays[1].infer(features, memory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scenegraph_track.structures import Frame
+from scenegraph_track.tracking.matching import median
 
 WIDTH = 480
 """Images are reduced to this width before their motion is measured."""
@@ -116,14 +117,14 @@ def voted_motion(predicted: np.ndarray, detected: np.ndarray) -> np.ndarray | No
     votes = offset[alike & (np.abs(offset).max(-1) < 1.2 * smaller)]
     if len(votes) < 3:
         return None
-    tolerance = 0.15 * np.median(heights)
+    tolerance = 0.15 * median(heights)
     candidates = np.concatenate([np.zeros((1, 2)), votes[:: len(votes) // _CANDIDATES + 1]])
     near = np.abs(candidates[:, None] - votes[None]).max(-1) < tolerance
     support = near.sum(1)
     best = int(support.argmax())
     if support[best] <= 1.3 * support[0] + 1 or support[best] < 0.4 * min(objects, _LARGEST_VOTE):
         return None
-    jump = np.median(votes[near[best]], axis=0)
+    jump = median(votes[near[best]])
     return np.array([[1.0, 0.0, jump[0]], [0.0, 1.0, jump[1]]])
 
 

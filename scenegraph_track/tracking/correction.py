@@ -11,14 +11,13 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from scenegraph_track.config import GraphSettings
 from scenegraph_track.errors import UserError
+from scenegraph_track.graph.array_network import Inferred
 from scenegraph_track.graph.candidates import candidate_edges
 from scenegraph_track.graph.features import FrameArrays, FrameFeatures, frame_features
-from scenegraph_track.graph.graph_tracker import GraphOutput, GraphTracker
-from scenegraph_track.graph.sinkhorn import sparse_sinkhorn
+from scenegraph_track.graph.graph_tracker import GraphTracker
 from scenegraph_track.tracking import motion
 from scenegraph_track.tracking.appearance import likeness
 from scenegraph_track.tracking.learned import Correction
@@ -29,7 +28,6 @@ EMBEDDED = Path(str(resources.files("scenegraph_track"))) / "weights" / "graph.s
 """The weights that ship."""
 
 _FARTHEST = 6.0
-_ITERATIONS = 3
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Notes:
     """What a correction hands on to the memory: the network's input and output."""
 
     features: FrameFeatures
-    output: GraphOutput
+    output: Inferred
 
 
 @dataclass(frozen=True)
@@ -56,41 +54,31 @@ class GraphCost:
         """See `reference.LearnedCost`."""
         features = situation_features(situation)
         output = self.network.infer(features, self._memory(situation))
-        ends = torch.from_numpy(features.edge_index)
-        with torch.inference_mode():
-            probability = sparse_sinkhorn(
-                output.logits[:, -1], ends, output.none[:, -1], output.new[:, -1], _ITERATIONS
-            )[0]
         track, detection = features.edge_index
         return Correction(
             track=track,
             detection=detection,
-            change=self.strength * output.change.double().numpy(),
-            probability=probability.double().numpy(),
-            cues=output.cues.double().numpy(),
+            change=self.strength * output.change.astype(np.float64),
+            probability=output.probability,
+            cues=output.cues.astype(np.float64),
             notes=Notes(features, output),
         )
 
-    @torch.inference_mode()
     def remember(
         self, situation: Situation, correction: Correction, detection: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `reference.LearnedCost`."""
         notes = correction.notes
-        hidden, born = self.network.remember(
-            self._memory(situation),
-            notes.output,
-            torch.from_numpy(detection),
-            torch.from_numpy(matched_offsets(notes.features, detection)),
-        )
-        return hidden.double().numpy(), born.double().numpy()
+        offsets = matched_offsets(notes.features, detection)
+        hidden, born = notes.output.remember(self._memory(situation), detection, offsets)
+        return hidden.astype(np.float64), born.astype(np.float64)
 
-    def _memory(self, situation: Situation) -> torch.Tensor:
-        """(N, width) what is remembered of the tracks, zeros where nothing is yet."""
+    def _memory(self, situation: Situation) -> np.ndarray:
+        """(N, width) float32, what is remembered of the tracks, zeros where nothing is yet."""
         memory, width = situation.tracks.memory, self.network.width
         if memory.shape[1] != width:
-            return torch.zeros(len(memory), width)
-        return torch.from_numpy(memory).float()
+            return np.zeros((len(memory), width), dtype=np.float32)
+        return memory.astype(np.float32)
 
 
 @lru_cache(maxsize=4)

@@ -70,6 +70,22 @@ def height_ratio(tracks: np.ndarray, detections: np.ndarray) -> np.ndarray:
     return np.minimum(a, b) / np.maximum(a, b)
 
 
+def median(values: np.ndarray) -> np.ndarray:
+    """The median along the first axis as `numpy.median` gives it, of at least one number that are all known.
+
+    It costs a third of that one's time for few numbers.
+    """
+    ordered, count = np.sort(values, axis=0), len(values)
+    return (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
+
+
+def not_taken(rows: np.ndarray, taken: np.ndarray, count: int) -> np.ndarray:
+    """The rows, of ``count`` that there are, that do not stand in ``taken``, where -1 is none."""
+    free = np.ones(count + 1, dtype=bool)
+    free[taken] = False
+    return rows[free[rows]]
+
+
 def match(similar: np.ndarray, gate: float) -> tuple[np.ndarray, np.ndarray]:
     """The one-to-one matching of largest total similarity among pairs above ``gate`` (Hungarian method).
 

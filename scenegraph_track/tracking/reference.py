@@ -22,7 +22,7 @@ from scenegraph_track.tracking import motion
 from scenegraph_track.tracking.appearance import recalled, seen_appearance, unit
 from scenegraph_track.tracking.learned import Correction, LearnedCost
 from scenegraph_track.tracking.life import born_tracks, has_left
-from scenegraph_track.tracking.matching import match, similarity
+from scenegraph_track.tracking.matching import match, median, not_taken, similarity
 from scenegraph_track.tracking.situation import Situation, boxes_of
 
 
@@ -167,8 +167,8 @@ def conclude(
 
 def _births(situation: Situation, detection: np.ndarray) -> np.ndarray:
     """Rows of the detections that start a track: sure ones that no track has."""
-    high, birth = situation.high, situation.settings.scores.birth
-    return high[~np.isin(high, detection) & (situation.sure[high] >= birth)]
+    free = not_taken(situation.high, detection, len(situation.sure))
+    return free[situation.sure[free] >= situation.settings.scores.birth]
 
 
 def _born(situation: Situation, births: np.ndarray, tracks: TrackTable, memory: np.ndarray | None) -> TrackTable:
@@ -229,7 +229,7 @@ def matched(situation: Situation, correction: Correction | None = None) -> tuple
         weighed.append(np.stack([rows[pairs[0]], columns[pairs[1]], similar[pairs]]))
 
     def free() -> np.ndarray:
-        return high[~np.isin(high, detection)]
+        return not_taken(high, detection, len(boxes))
 
     recent = confirmed & (tracks.missed <= 1)
     stage(predicted, np.flatnonzero(confirmed), high, association.gate)
@@ -299,8 +299,8 @@ def _corrected(
     new["centre_covariance"][rows] = covariance
     hidden = np.flatnonzero(detection < 0)
     if known.sum() >= 3 and len(hidden):
-        new["centre"][hidden] += np.median(by[known], axis=0)
-        new["centre_velocity"][hidden] += np.median(by_velocity[known], axis=0)
+        new["centre"][hidden] += median(by[known])
+        new["centre_velocity"][hidden] += median(by_velocity[known])
     noise = settings.motion.size_noise * height
     by, by_velocity, covariance = motion.update(
         tracks.size[rows], tracks.size_velocity[rows], tracks.size_covariance[rows], size, noise

@@ -36,7 +36,7 @@ def surenesses(scores: np.ndarray, memory: np.ndarray) -> np.ndarray:
     if known:
         low, high = min(low, memory[:, 0].min()), max(high, memory[:, 0].max())
     if low >= 0 and high <= 1:
-        top = np.quantile(memory[:, 0], _REFERENCE) if known else 1.0
+        top = _quantile(memory[:, 0], _REFERENCE) if known else 1.0
         top = trust * top + (1 - trust) * _REFERENCE
         return np.minimum(scores * (_REFERENCE / max(top, 0.2)), 1.0)
     everything = np.sort(np.concatenate([memory[:, 0], scores]))
@@ -45,6 +45,16 @@ def surenesses(scores: np.ndarray, memory: np.ndarray) -> np.ndarray:
     if known < 2 * _GROUPS:
         return prior
     return (1 - trust) * prior + trust * np.interp(scores, *isotonic(memory))
+
+
+def _quantile(values: np.ndarray, part: float) -> float:
+    """As `numpy.quantile` of numbers (K,), in a fifth of its time for few of them."""
+    place = (len(values) - 1) * part
+    before = int(place)
+    after, share = min(before + 1, len(values) - 1), place - before
+    ordered = np.partition(values, (before, after))
+    a, b = ordered[before], ordered[after]
+    return a + (b - a) * share if share < 0.5 else b - (b - a) * (1 - share)
 
 
 def isotonic(memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

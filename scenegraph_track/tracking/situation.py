@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -48,12 +49,12 @@ class Situation:
     embeddings: np.ndarray | None
     image_size: tuple[int, int] | None
 
-    @property
+    @cached_property
     def high(self) -> np.ndarray:
         """Rows of the detections of the first stage."""
         return np.flatnonzero(self.sure >= self.settings.scores.high)
 
-    @property
+    @cached_property
     def low(self) -> np.ndarray:
         """Rows of the unsure detections."""
         scores = self.settings.scores

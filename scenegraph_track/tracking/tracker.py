@@ -432,28 +432,29 @@ def predicted_features(
     the part behind a nearer detection, the largest overlap with one, the part inside the image, the last score, the
     part of all tracks that is hidden, seconds between frames, width over height.
     """
-    tracks, boxes = decided.tracks[rows], decided.boxes[rows]
+    tracks, boxes = decided.tracks, decided.boxes[rows]
     chosen = motion.chosen_filter(state.filter_errors)
     found = decided.boxes[decided.detection >= 0]
-    height = np.maximum(tracks.size[:, 1], 1.0)
+    size, hits, seen = tracks.size[rows], tracks.hits[rows], tracks.seen[rows]
+    height = np.maximum(size[:, 1], 1.0)
     step = state.step if np.isfinite(state.step) else 0.0
-    away, age = state.timestamp - tracks.seen, tracks.seen - tracks.born
+    away, age = state.timestamp - seen, seen - tracks.born[rows]
     front, overlap = covers(boxes, found, np.zeros((len(rows), len(found)), dtype=bool))
     columns = {
         "away": away,
-        "missed": np.log1p(tracks.missed),
+        "missed": np.log1p(tracks.missed[rows]),
         "age": np.log1p(age),
-        "hits": np.log1p(tracks.hits),
-        "hit_rate": tracks.hits / np.maximum(1 + age / max(step, 1e-3), 1.0),
-        "speed": np.hypot(*tracks.centre_velocity[:, chosen].T) / height,
-        "spread": np.sqrt(tracks.centre_covariance[:, chosen, 0]) / height,
+        "hits": np.log1p(hits),
+        "hit_rate": hits / np.maximum(1 + age / max(step, 1e-3), 1.0),
+        "speed": np.hypot(*tracks.centre_velocity[rows, chosen].T) / height,
+        "spread": np.sqrt(tracks.centre_covariance[rows, chosen, 0]) / height,
         "in_front": front,
         "overlap": overlap,
         "inside": inside_part(boxes, image_size),
-        "score": tracks.scores,
+        "score": tracks.scores[rows],
         "crowd": np.full(len(rows), 1 - len(found) / max(len(decided.tracks), 1)),
         "step": np.full(len(rows), step),
-        "shape": tracks.size[:, 0] / height,
+        "shape": size[:, 0] / height,
     }
     return np.stack(list(columns.values()), axis=1)
 
