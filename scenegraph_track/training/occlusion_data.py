@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from geometry.camera import sample
 from scenegraph_track.data.covers import covered_at, crossed, put, stuck
 from scenegraph_track.errors import UserError
-from scenegraph_track.occlusion.sight import both_ways
 from scenegraph_track.occlusion.object_points import box_priors
+from scenegraph_track.occlusion.sight import both_ways
 from scenegraph_track.training.batches import Item
 from scenegraph_track.training.chunks import Chunks
 from scenegraph_track.training.point_data import MAP_STRIDE, PointClipSettings, noisy

@@ -39,7 +39,7 @@ def test_samples_have_the_promised_shapes() -> None:
     shapes = {name: tuple(value.shape[1:]) for name, value in item.items()}
     assert shapes == {
         "images": (8, 3, 64, 64),
-        "flows": (7, 2, 64, 64),
+        "flows": (7, 4, 64, 64),
         "queries": (3, 6, 3),
         "seen": (3, 6, 8),
         "member": (3, 6),

@@ -79,7 +79,7 @@ def test_what_is_pasted_hides_just_what_it_covers() -> None:
 def test_what_is_asked_for_counts_from_then_on() -> None:
     data = PointData(**PLAIN, pasted=0.0)
     item = draw_points(np.random.default_rng(1), Patches(), data)
-    assert item["images"].shape == (1, 6, 3, 64, 80) and item["flows"].shape == (1, 5, 2, 64, 80)
+    assert item["images"].shape == (1, 6, 3, 64, 80) and item["flows"].shape == (1, 5, 4, 64, 80)
     first = item["queries"][0, :, 0].long()
     assert torch.allclose(item["tracks"][0, torch.arange(8), first], item["queries"][0, :, 1:], atol=1e-4)
     assert torch.equal(item["counted"][0], torch.arange(6) > first[:, None])
@@ -94,7 +94,7 @@ def test_the_flow_goes_with_the_view() -> None:
         tracks, seen = item["tracks"][0], item["seen"][0]
         for row, t in zip(*torch.nonzero(seen[:, :-1] & seen[:, 1:], as_tuple=True)):
             x, y = tracks[row, t].long().tolist()
-            errors.append(float((item["flows"][0, t, :, y, x] - tracks[row, t + 1] + tracks[row, t]).norm()))
+            errors.append(float((item["flows"][0, t, :2, y, x] - tracks[row, t + 1] + tracks[row, t]).norm()))
     assert np.median(errors) < 0.5
 
 
