@@ -1,4 +1,4 @@
-"""Settings: pydantic models read from one complete YAML; unknown keys are refused with the nearest known one."""
+"""What the tracker and all around it may be told: pydantic models, one complete YAML a configuration."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import difflib
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from scenegraph_track.errors import UserError
-from scenegraph_track.files import read_text
+from scenegraph_track.setting_files import overridden, read_settings, validated
 
-Model = TypeVar("Model", bound=BaseModel)
-
-FLOWS = ("none", "dis_fast", "dis_sparse", "dis_fine", "embedded")
+FLOWS = ("none", "dis_fast", "dis_sparse", "dis_fine", "embedded", "dis_half")
 """Ways to optical flow by name."""
 
 WEIGHTS_SUFFIX = ".safetensors"
@@ -268,28 +266,6 @@ def load_config(name: str | Path = "reference", overrides: Iterable[str] = ()) -
     return parse_config(read_settings(path, overrides), source=str(path))
 
 
-def read_settings(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
-    """The mapping that a YAML file holds, with ``key.of.setting=value`` put into it; not validated yet."""
-    try:
-        values = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as wrong:
-        raise UserError(f"{path}: expected YAML, {' '.join(str(wrong).split())}") from None
-    values = {} if values is None else values
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected a mapping of settings, found {type(values).__name__}")
-    return overridden(values, overrides)
-
-
-def overridden(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """The same mapping with ``key.of.setting=value`` put into it."""
-    for override in overrides:
-        key, sign, text = override.partition("=")
-        if not sign:
-            raise UserError(f"--set {override}: expected key=value")
-        _put(values, key.strip(), text, override)
-    return values
-
-
 def _point_into(folder: Path, values: dict[str, Any]) -> None:
     """Let settings that name weights in the folder say where they lie."""
     for key in WEIGHTS_KEYS:
@@ -311,53 +287,6 @@ def parse_config(values: dict[str, Any], source: str = "configuration") -> Confi
     return validated(Config, values, source)
 
 
-def validated(model: type[Model], values: dict[str, Any], source: str, prefix: str = "") -> Model:
-    """Settings of one kind from plain values.
-
-    Args:
-        model: The kind.
-        values: As read from YAML.
-        source: Where they come from, for messages.
-        prefix: What stands before their keys there, for messages.
-
-    Raises:
-        UserError: An unknown key (with the nearest known one), or a bad value (with what was expected).
-    """
-    _refuse_unknown(values, model, source, prefix)
-    try:
-        return model.model_validate(values)
-    except ValidationError as wrong:
-        first = wrong.errors(include_url=False)[0]
-        key = prefix + ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{source}: {key}: {message[0].lower()}{message[1:]} (found {first['input']!r})") from None
-
-
 def dump_config(config: Config) -> str:
     """The settings as YAML, complete and in the order of their definition."""
     return yaml.safe_dump(config.model_dump(), sort_keys=False)
-
-
-def _put(values: dict[str, Any], key: str, text: str, override: str) -> None:
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UserError(f"--set {override}: expected a YAML value behind the equals sign") from None
-    *parents, last = key.split(".")
-    for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
-            raise UserError(f"--set {override}: {parent} is a value, not a group of settings")
-    values[last] = value
-
-
-def _refuse_unknown(values: dict[str, Any], model: type[BaseModel], source: str, prefix: str) -> None:
-    for key, value in values.items():
-        known = model.model_fields
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, 1, 0.4)
-            hint = f"; did you mean {prefix}{near[0]}?" if near else f"; known: {', '.join(known)}"
-            raise UserError(f"{source}: unknown setting {prefix}{key}{hint}")
-        inner = known[key].annotation
-        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, BaseModel):
-            _refuse_unknown(value, inner, source, f"{prefix}{key}.")

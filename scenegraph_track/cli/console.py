@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -80,6 +80,22 @@ def usage() -> Iterator[None]:
         if not for_people(error):
             raise
         raise BadUsage(str(error)) from error
+
+
+def choose(option: str, value: str | None, known: Collection[str], prefix: str = "") -> None:
+    """Refuse a value that is not known; None, the default, always is.
+
+    Args:
+        option: As it is written.
+        value: What was given.
+        known: What could be, to which ``prefix`` is written too.
+        prefix: Before the value as it was written.
+
+    Raises:
+        BadUsage: The value is none of them.
+    """
+    if value is not None and value not in known:
+        raise BadUsage(f"{option} {prefix}{value}: expected one of {', '.join(prefix + name for name in known)}")
 
 
 class Once(logging.Handler):

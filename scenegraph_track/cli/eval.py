@@ -10,11 +10,10 @@ import typer
 from typer.core import TyperGroup
 
 from scenegraph_track.cli import eval_geometry, eval_language, eval_objects, eval_occlusion, eval_points, eval_single
-from scenegraph_track.cli.console import out, usage
+from scenegraph_track.cli.console import choose, out, usage
 from scenegraph_track.cli.crew import ALONE, Crew
 from scenegraph_track.cli.eval_groups import Workers
 from scenegraph_track.cli.result_files import annotated_sequences, read_result, read_truth, result_files
-from scenegraph_track.errors import UserError
 
 if TYPE_CHECKING:
     from scenegraph_track.data.sequences import Sequence
@@ -98,9 +97,8 @@ def mot(
     from scenegraph_track.evaluation.preprocessing import BENCHMARKS
     from scenegraph_track.evaluation.report import print_table, write_csv, write_json
 
+    choose("--benchmark", benchmark, BENCHMARKS)
     with usage():
-        if benchmark not in BENCHMARKS:
-            raise UserError(f"--benchmark {benchmark}: expected one of {', '.join(BENCHMARKS)}")
         sequences = annotated_sequences(source)
         files = result_files(sequences, results)
     evaluation = evaluate_files(sequences, files, "none" if no_preproc else benchmark, workers)

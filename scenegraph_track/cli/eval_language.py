@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scenegraph_track.cli.console import BadUsage, out, say, usage
+from scenegraph_track.cli.console import choose, out, say, usage
 from scenegraph_track.cli.crew import ALONE, Crew
 from scenegraph_track.cli.eval_groups import TO, WHAT, WHERE, Workers, grouped
 from scenegraph_track.cli.geometry_report import Files, show
@@ -64,9 +64,8 @@ def language(*, clips: _Clips, judging: _Judging, workers: Workers = ALONE, outp
     from scenegraph_track.evaluation.tally import Tally
     from scenegraph_track.language.reading import Reader
 
-    for name, value, known in (("preset", clips.preset, PRESETS), ("split", clips.split, SPLITS)):
-        if value not in known:
-            raise BadUsage(f"--{name} {value}: expected one of {', '.join(known)}")
+    choose("--preset", clips.preset, PRESETS)
+    choose("--split", clips.split, SPLITS)
     with usage():
         Reader.load(judging.weights)
         if judging.sentences:

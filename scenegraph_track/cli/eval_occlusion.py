@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenegraph_track.cli.console import BadUsage, note, out, say, usage
+from scenegraph_track.cli.console import BadUsage, choose, note, out, say, usage
 from scenegraph_track.cli.crew import ALONE, Crew, workers_option
 
 if TYPE_CHECKING:
@@ -126,11 +126,9 @@ def _visible_parts(preset: str, split: str, count: int, size: str, workers: Crew
     from scenegraph_track.evaluation.tally import write_figures
     from scenegraph_track.occlusion.embedded import point_network, solver_network
 
+    choose("--worlds", preset, PRESETS)
+    choose("--split", split, SPLITS)
     with usage():
-        if preset not in PRESETS:
-            raise UserError(f"--worlds {preset}: expected one of {', '.join(PRESETS)}")
-        if split not in SPLITS:
-            raise UserError(f"--split {split}: expected one of {', '.join(SPLITS)}")
         source = VisibilityWorlds(preset, split, count, parse_size(size))
         solver_network(point_network())
     found = []

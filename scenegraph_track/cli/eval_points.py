@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scenegraph_track.cli.console import usage
+from scenegraph_track.cli.console import choose, usage
 from scenegraph_track.cli.crew import ALONE
 from scenegraph_track.cli.eval_groups import WHAT, Folder, Output, Workers, grouped
 from scenegraph_track.cli.geometry_report import show
@@ -67,16 +67,13 @@ def points(
     """TAP-Vid figures of the point tracker beside chained optical flow (DIS) and pyramidal Lucas-Kanade."""
     from scenegraph_track.cli.synth import parse_size
     from scenegraph_track.data.worlds import PRESETS, SPLITS
-    from scenegraph_track.errors import UserError
     from scenegraph_track.evaluation.point_clips import PointRecordings, PointWorlds
     from scenegraph_track.evaluation.point_methods import LEARNED
     from scenegraph_track.evaluation.points import PROTOCOL, known_mean
 
+    choose("--worlds", worlds, PRESETS)
+    choose("--split", split, SPLITS)
     with usage():
-        if worlds not in PRESETS:
-            raise UserError(f"--worlds {worlds}: expected one of {', '.join(PRESETS)}")
-        if split not in SPLITS:
-            raise UserError(f"--split {split}: expected one of {', '.join(SPLITS)}")
         source = (
             PointWorlds(worlds, split, sequences, parse_size(size), frames)
             if folder is None

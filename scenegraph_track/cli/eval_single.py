@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from scenegraph_track.cli.console import BadUsage, note, usage
+from scenegraph_track.cli.console import BadUsage, choose, note, usage
 from scenegraph_track.cli.crew import ALONE, Crew
 from scenegraph_track.cli.eval_groups import TO, WHAT, WHERE, Workers, grouped
 from scenegraph_track.cli.geometry_report import Files, show
@@ -55,9 +55,8 @@ class _Clips:
             source = SingleFolder(data)
             len(source)
             return source
-        for name, known in (("preset", PRESETS), ("split", SPLITS)):
-            if given.get(name) not in (None, *known):
-                raise BadUsage(f"--{name} {given[name]}: expected one of {', '.join(known)}")
+        choose("--preset", self.preset, PRESETS)
+        choose("--split", self.split, SPLITS)
         if self.size is not None:
             given["size"] = parse_size(self.size)
         return SingleWorlds(**{"sequences" if name == "worlds" else name: value for name, value in given.items()})
@@ -161,12 +160,8 @@ def single(
     from scenegraph_track.evaluation.single_report import PROTOCOLS, VOT
     from scenegraph_track.evaluation.single_runs import SingleJob
 
-    for name, value, known in (
-        ("protocol", judging.protocol, PROTOCOLS),
-        ("pixels", judging.pixels, PIXELS),
-    ):
-        if value not in (None, *known):
-            raise BadUsage(f"--{name} {value}: expected one of {', '.join(known)}")
+    choose("--protocol", judging.protocol, PROTOCOLS)
+    choose("--pixels", judging.pixels, PIXELS)
     vot = judging.protocol == VOT
     if vot and (judging.results or output.plot):
         option = "--results" if judging.results else "--plot"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from detectors.errors import DetectorError
 from geometry.errors import GeometryError
-from scenegraph_track.cli.console import BadUsage, err, usage
+from scenegraph_track.cli.console import BadUsage, choose, err, usage
 from scenegraph_track.cli.crew import Crew
 from scenegraph_track.cli.progress import progress_bar
 from scenegraph_track.cli.spread import spread
@@ -136,11 +136,9 @@ def choose_source(
     Raises:
         BadUsage: A name is unknown, or an option does not go with a folder.
     """
-    if preset not in PRESETS:
-        raise BadUsage(f"--worlds {preset}: expected one of {', '.join(PRESETS)}")
+    choose("--worlds", preset, PRESETS)
     if folder is None:
-        if split not in (None, *SPLITS):
-            raise BadUsage(f"--split {split}: expected one of {', '.join(SPLITS)}")
+        choose("--split", split, SPLITS)
         return worlds(preset, split or "test", sequences or 40, parse_size(size or "128x128"), frames)
     given = {"--split": split, "--sequences": sequences, "--frames": frames, "--size": size}
     unfit = [option for option, value in given.items() if value is not None]

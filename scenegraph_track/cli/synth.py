@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from scenegraph_track.cli.console import BadUsage, err, say, usage
+from scenegraph_track.cli.console import BadUsage, choose, err, say
 from scenegraph_track.cli.progress import progress_bar
 from scenegraph_track.errors import UserError
 
@@ -73,9 +73,8 @@ def _worlds(
     from scenegraph_track.data.worlds import PRESETS, SPLITS
     from scenegraph_track.data.worlds.export import synthesise
 
-    with usage():
-        _choose("--preset", preset, PRESETS)
-        _choose("--split", split, SPLITS)
+    choose("--preset", preset, PRESETS)
+    choose("--split", split, SPLITS)
     with err().status(f"generating {sequences} sequences"):
         synthesise(to, preset, split, seed, sequences, frames, size, overwrite)
 
@@ -97,9 +96,8 @@ def _sheet(path: Path, preset: str, split: str, seed: int, frames: int | None, s
 def _streams(preset: str, split: str, seeds: range, frames: int | None, to: Path, overwrite: bool) -> None:
     from scenegraph_track.data.streams import PRESETS, SPLITS, simulate, write_mot
 
-    with usage():
-        _choose("--preset", preset, PRESETS, STREAMS)
-        _choose("--split", split, SPLITS)
+    choose("--preset", preset, PRESETS, STREAMS)
+    choose("--split", split, SPLITS)
     with progress_bar(None, len(seeds)) as bar:
         for seed in seeds:
             stream = simulate(preset, seed, split, frames)
@@ -108,11 +106,6 @@ def _streams(preset: str, split: str, seeds: range, frames: int | None, to: Path
             write_mot(stream, to, overwrite)
             bar.advance(stream.frames)
             bar.ended()
-
-
-def _choose(option: str, value: str, known: object, prefix: str = "") -> None:
-    if value not in known:  # type: ignore[operator]
-        raise UserError(f"{option} {prefix}{value}: expected one of {', '.join(prefix + k for k in known)}")  # type: ignore[attr-defined]
 
 
 def parse_size(text: str) -> tuple[int, int]:

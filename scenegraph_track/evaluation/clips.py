@@ -126,8 +126,19 @@ class RecordedClip:
         return flow, {"background": self.still(index) & stays}
 
 
+def whole_boxes(clip: WorldClip) -> NDArray[np.float32]:
+    """(T, K, 4) the whole extents of a clip's objects, cut at the image."""
+    limit = np.array([*clip.scene.size, *clip.scene.size], np.float32)
+    return np.stack([np.clip(frame.amodal_boxes, 0, limit) for frame in clip.frames])
+
+
+def visible_parts(clip: WorldClip) -> NDArray[np.float32]:
+    """(T, K) of a clip's objects."""
+    return np.stack([frame.visible_fraction for frame in clip.frames])
+
+
 @dataclass(frozen=True)
-class Worlds:
+class RenderedWorlds:
     """Worlds to measure on, rendered when they are asked for.
 
     Args:
@@ -150,10 +161,6 @@ class Worlds:
     def __len__(self) -> int:
         return self.sequences
 
-    def clip(self, k: int) -> Clip:
-        """The k-th world."""
-        return SyntheticClip(self.world(k), self.name(k))
-
     def world(self, k: int) -> WorldClip:
         """The k-th world, with all of its truth."""
         return render(self._scene(k))
@@ -161,6 +168,18 @@ class Worlds:
     def name(self, k: int) -> str:
         """What the k-th world is called."""
         return f"{self.preset}_{self.split}_{k:04d}"
+
+    def _scene(self, k: int) -> Scene:
+        return sample_scene(self.preset, self.split, seed=k, size=self.size, frames=self.frames)
+
+
+@dataclass(frozen=True)
+class Worlds(RenderedWorlds):
+    """The same as clips with exact geometry."""
+
+    def clip(self, k: int) -> Clip:
+        """The k-th world."""
+        return SyntheticClip(self.world(k), self.name(k))
 
     @property
     def long_clips(self) -> int:
@@ -174,9 +193,6 @@ class Worlds:
     def long_clip(self, k: int) -> Clip:
         """The k-th of them."""
         return self.clip(k)
-
-    def _scene(self, k: int) -> Scene:
-        return sample_scene(self.preset, self.split, seed=k, size=self.size, frames=self.frames)
 
 
 @dataclass(frozen=True)

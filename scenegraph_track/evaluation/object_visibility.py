@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scenegraph_track.data.covers import crossed, put, stuck
-from scenegraph_track.data.worlds import render, sample_scene
+from scenegraph_track.evaluation.clips import RenderedWorlds, visible_parts, whole_boxes
 from scenegraph_track.occlusion.occu_solver import OccuSolver
 from scenegraph_track.occlusion.point_net import PointNet
 from scenegraph_track.occlusion.visibility import VisibilityTracker
@@ -62,31 +62,13 @@ class VisibilityClip:
     counted: NDArray[np.bool_]
 
 
-class VisibilityWorlds:
-    """Held-out worlds; see `PROTOCOL`.
-
-    Args:
-        preset: Kind of world.
-        split: "train", "val" or "test".
-        count: Of worlds.
-        size: (width, height) of the images.
-        frames: Of each; None: the preset's own.
-    """
-
-    def __init__(
-        self, preset: str, split: str, count: int, size: tuple[int, int] = (128, 128), frames: int | None = None
-    ) -> None:
-        self.preset, self.split, self.count, self.size, self.frames = preset, split, count, size, frames
-
-    def __len__(self) -> int:
-        return self.count
+class VisibilityWorlds(RenderedWorlds):
+    """Held-out worlds; see `PROTOCOL`."""
 
     def clip(self, number: int) -> VisibilityClip | None:
         """The clip of a number; None where no object is seen well enough."""
-        world = render(sample_scene(self.preset, self.split, seed=number, size=self.size, frames=self.frames))
-        limit = np.array([*self.size, *self.size], np.float32)
-        boxes = np.stack([np.clip(frame.amodal_boxes, 0, limit) for frame in world.frames])  # T, K, 4
-        visible = np.stack([frame.visible_fraction for frame in world.frames]).T  # K, T
+        world = self.world(number)
+        boxes, visible = whole_boxes(world), visible_parts(world).T
         sides = (boxes[..., 2:] - boxes[..., :2]).min(-1).T
         smallest = SMALLEST * min(self.size) / 128
         given = (visible >= STARTED) & (sides >= smallest) & (np.arange(len(world)) < len(world) - 4)
@@ -113,8 +95,7 @@ class VisibilityWorlds:
         after = np.arange(len(world)) - first[:, None]
         counted = (after > 0) & (after <= FOLLOWED) & (sides[objects] > 0)
         tensors = tuple(torch.from_numpy(image.transpose(2, 0, 1).copy()) for image in images)
-        name = f"{self.preset}-{self.split}-{number:04d}"
-        return VisibilityClip(name, tensors, boxes[first, objects], first, fraction, counted)
+        return VisibilityClip(self.name(number), tensors, boxes[first, objects], first, fraction, counted)
 
 
 Method = Callable[[VisibilityClip], NDArray]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scenegraph_track.data.rgbd import RgbdRecording, read_rgbd
-from scenegraph_track.data.worlds import render, sample_scene
 from scenegraph_track.data.worlds.dataset import sample_queries
+from scenegraph_track.evaluation.clips import RenderedWorlds
 
 POINTS = 64
 """Of a clip of a world."""
@@ -60,28 +60,15 @@ def _first_seen(tracks: NDArray, seen: NDArray, known: NDArray) -> tuple[NDArray
     return queries, counted, seen.any(1) & counted.any(1)
 
 
-class PointWorlds:
-    """Held-out worlds.
+@dataclass(frozen=True)
+class PointWorlds(RenderedWorlds):
+    """Held-out worlds with points on objects and around them."""
 
-    Args:
-        preset: Kind of world.
-        split: "train", "val" or "test".
-        count: Of worlds.
-        size: (width, height) of the images.
-        frames: Of each; None: the preset's own.
-    """
-
-    def __init__(
-        self, preset: str, split: str, count: int, size: tuple[int, int] = (256, 256), frames: int | None = None
-    ) -> None:
-        self.preset, self.split, self.count, self.size, self.frames = preset, split, count, size, frames
-
-    def __len__(self) -> int:
-        return self.count
+    size: tuple[int, int] = (256, 256)
 
     def clip(self, number: int) -> PointClip:
         """The clip of a number: points chosen in random frames, half of them on objects, asked for where first seen."""
-        world = render(sample_scene(self.preset, self.split, seed=number, size=self.size, frames=self.frames))
+        world = self.world(number)
         drawn = sample_queries(np.random.default_rng((number, 5)), world, POINTS)
         tracks, seen = world.track_points(drawn)
         tracks, seen = tracks.swapaxes(0, 1), seen.T
@@ -91,7 +78,7 @@ class PointWorlds:
         images = [torch.from_numpy(frame.image.transpose(2, 0, 1).copy()) for frame in world.frames]
         on_object = (instance > 0) & (instance <= len(world.scene.objects))
         return PointClip(
-            f"{self.preset}-{self.split}-{number:04d}",
+            self.name(number),
             images,
             queries[kept],
             tracks[kept],

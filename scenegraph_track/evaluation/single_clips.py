@@ -19,7 +19,7 @@ from scenegraph_track.data.single import SingleTrack
 from scenegraph_track.data.tables import parse_table
 from scenegraph_track.data.worlds.render import WorldClip
 from scenegraph_track.errors import FormatError, UserError
-from scenegraph_track.evaluation.clips import Worlds
+from scenegraph_track.evaluation.clips import Worlds, visible_parts
 from scenegraph_track.evaluation.vot import place_anchors
 from scenegraph_track.files import read_text
 
@@ -105,7 +105,7 @@ def world_targets(world: WorldClip) -> NDArray[np.int64]:
 
     The whole first box, cut at the image, is measured.
     """
-    visible = np.stack([frame.visible_fraction for frame in world.frames])
+    visible = visible_parts(world)
     first = cut_boxes(world.frames[0].amodal_boxes, world.scene.size)
     large = (first[:, 2:] - first[:, :2]).min(1, initial=np.inf) >= LEAST_SIDE
     there = (visible >= ABSENT).mean(0) >= LEAST_PRESENT

@@ -148,6 +148,8 @@ class SynchronousBackbone(nn.Module):
 def block_groups(blocks: Iterable[nn.Module], count: int) -> list[nn.Sequential]:
     """The blocks of a vision transformer, ours or one of ``timm``, in groups of about equal length.
 
+    For networks of a user's own: ``SynchronousBackbone(block_groups(vit.blocks, 4), vit.embed_dim, text.dim)``.
+
     Args:
         blocks: ``network.blocks``.
         count: Number of groups.
@@ -173,5 +175,5 @@ def token_maps(tokens: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def no_template(like: Tensor, rows: int) -> Tensor:
-    """Template tokens (rows, 0, C) where there are none."""
+    """Template tokens (rows, 0, C) for `SynchronousBackbone` where there are none; ``like`` has C at its end."""
     return torch.zeros(rows, 0, like.shape[-1], dtype=like.dtype, device=like.device)

@@ -16,7 +16,9 @@ KEPT = 0.85
 
 
 def watched(reader: Reader, known: SceneWords, scene: SceneGraph, frame: Frame) -> SceneWords:
-    """What is known after one more frame.
+    """What is known after one more frame, for ``SceneGraph.find(text, known)``.
+
+    Begins with ``SceneWords()`` and is called behind every step of the tracker by who wants to ask for looks or motion.
 
     Args:
         reader: Sees how objects look.

@@ -8,7 +8,8 @@ are seconds, depth is along the camera's z axis and positive.
 from scenegraph_track.structures.detections import Detections
 from scenegraph_track.structures.frame import Frame
 from scenegraph_track.structures.scene import BECOMES, CUES, OBJECT, RELATES, RELATIONS, ObjectState, SceneGraph
-from scenegraph_track.structures.state import LeftTable, TargetTable, TrackerState, TrackTable
+from scenegraph_track.structures.state import TrackerState
+from scenegraph_track.structures.tables import LeftTable, TargetTable, TrackTable
 from scenegraph_track.structures.tracks import Tracks
 
 __all__ = [

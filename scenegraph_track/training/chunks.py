@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -59,9 +60,23 @@ def _make_chunk(number: int, settings: Settings, make: Make[Settings], name: str
         np.savez(file, **{key: np.stack([item[key] for item in items]) for key in items[0]})
 
 
-def _one_thread() -> None:
+def one_thread() -> None:
+    """Let this process compute in one thread."""
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+
+
+@contextmanager
+def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Fresh processes of one thread each."""
+    before = {variable: os.environ.get(variable) for variable in _ONE_THREAD}
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))  # read when a new process loads its numerical libraries
+    try:
+        with ProcessPoolExecutor(workers, get_context("spawn"), one_thread) as pool:
+            yield pool
+    finally:
+        for variable, value in before.items():
+            os.environ.pop(variable, None) if value is None else os.environ.update({variable: value})
 
 
 def make_chunks(settings: Settings, make: Make[Settings], name: str, share: range | None = None) -> None:
@@ -78,15 +93,9 @@ def make_chunks(settings: Settings, make: Make[Settings], name: str, share: rang
     if not wanted:
         return
     Path(settings.folder).mkdir(parents=True, exist_ok=True)
-    before = {variable: os.environ.get(variable) for variable in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))  # read when a new process loads its numerical libraries
-    try:
-        with ProcessPoolExecutor(settings.workers, get_context("spawn"), _one_thread) as pool:
-            for _ in pool.map(partial(_make_chunk, settings=settings, make=make, name=name), wanted):
-                pass
-    finally:
-        for variable, value in before.items():
-            os.environ.pop(variable, None) if value is None else os.environ.update({variable: value})
+    with worker_pool(settings.workers) as pool:
+        for _ in pool.map(partial(_make_chunk, settings=settings, make=make, name=name), wanted):
+            pass
 
 
 class Chunks(Generic[Settings]):

@@ -9,29 +9,27 @@ whole, and nothing comes after them (our reconstruction).
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import shutil
-import sys
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import nullcontext
+from concurrent.futures import Future
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
-import cv2
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 
-from scenegraph_track.errors import UserError
-from scenegraph_track.files import atomic_write
-from scenegraph_track.training.chunks import make_chunks
+from scenegraph_track.training.ablation_runs import (
+    WIDTH,
+    Ledger,
+    Rows,
+    means_and_gains,
+    options,
+    recipe_told,
+    run_settings,
+)
+from scenegraph_track.training.chunks import make_chunks, worker_pool
+from scenegraph_track.training.commands import told_plainly
 from scenegraph_track.training.monitor import LOG, read_log
 from scenegraph_track.training.run import run_training
 from scenegraph_track.training.settings import load_recipe
@@ -59,12 +57,6 @@ _SCENES = 512
 _RATE = 0.001
 """Learning rate of the rows, half of the recipe's."""
 
-_WIDTH = 132
-"""Columns of the table, also where it is not printed on a terminal."""
-
-_ENTRIES = 10
-"""Of the log of a run."""
-
 
 @dataclass(frozen=True)
 class Scale:
@@ -86,21 +78,8 @@ class Scale:
 
     def common(self, seed: int, steps: int) -> list[str]:
         """Settings of every run of a seed."""
-        every = max(1, steps // _ENTRIES)
-        return [
-            f"clips.folder={json.dumps(self.clips)}",
-            f"clips.scenes={_SCENES}",
-            "clips.workers=1",
-            "data.workers=0",
-            *self.settings,
-            f"train.seed={seed}",
-            f"train.steps={steps}",
-            f"train.warmup_steps={min(50, steps)}",
-            f"train.log_every={every}",
-            f"train.validate_every={steps}",
-            f"train.checkpoint_every={max(1, steps // 4)}",
-            "train.accelerator=cpu",
-        ]
+        own = [f"clips.scenes={_SCENES}", "clips.workers=1", *self.settings]
+        return run_settings(self.clips, seed, steps, own)
 
 
 def train_start(seed: int, scale: Scale, folder: Path) -> Path:
@@ -111,15 +90,14 @@ def train_start(seed: int, scale: Scale, folder: Path) -> Path:
     return run_training("contextual", settings, out, resume=True)
 
 
-def train_row(row: str, seed: int, start: Path, scale: Scale, folder: Path) -> dict[str, float | None]:
-    """Train one row with one seed and judge it.
+def train_row(row: str, seed: int, start: Path, scale: Scale, out: Path) -> dict[str, float | None]:
+    """Train one row with one seed in a folder and judge it.
 
     Returns:
         The figures of `ContextualStage.validate`; ``inside``, the share of the prompts on the target in frames where
         it could be seen, and ``most_inside``, what is possible in cells of that size; ``hit`` and ``confident``, shares
         of the frames on the way forward that were found, and that gave a template.
     """
-    out = folder / f"{list(ROWS).index(row)}-{seed}"
     settings = [
         "cycle.warmup=0",
         f"train.learning_rate={_RATE}",
@@ -138,92 +116,42 @@ def train_row(row: str, seed: int, start: Path, scale: Scale, folder: Path) -> d
     return {**held_out, **shares, **way}
 
 
-def ablate(rows: Sequence[str], scale: Scale, workers: int, out: Path | None) -> dict[str, dict[str, dict]]:
+def ablate(rows: Sequence[str], scale: Scale, workers: int, out: Path | None) -> Rows:
     """Figures by row and seed; each run is a function of its row and seed alone, in a process of one thread.
 
     Args:
         rows: Names of `ROWS`.
         scale: How much is trained.
         workers: Processes.
-        out: JSON with the figures, written anew behind each run, and read first; a folder beside it keeps what a
-            stopped run needs to go on.
+        out: See `Ledger`.
 
     Raises:
         UserError: The file holds figures of another scale.
     """
-    found = _known(out, scale)
-    wanted = [(row, seed) for row in rows for seed in range(scale.seeds) if str(seed) not in found.get(row, {})]
-    clips = load_recipe("contextual", scale.common(0, scale.steps)).sections.clips
+    common = scale.common(0, scale.steps)
+    told = {"steps": scale.steps, "start_steps": scale.start_steps, "recipe": recipe_told("contextual", common)}
+    ledger = Ledger(out, tuple(ROWS), told, summary)
+    clips = load_recipe("contextual", common).sections.clips
     make_chunks(clips.model_copy(update={"workers": workers}), make_target_clip, NAME)
-    folder = nullcontext(str(out.with_suffix(".runs"))) if out else TemporaryDirectory()
-    # numerical libraries read these when a process loads them
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
-    with folder as name, ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
-        place = Path(name).absolute()
-        seeds = sorted({seed for _, seed in wanted})
-        starts = dict(zip(seeds, pool.map(train_start, seeds, [scale] * len(seeds), [place] * len(seeds))))
+    wanted = ledger.missing(rows, scale.seeds)
+    seeds = sorted({seed for _, seed in wanted})
+    with ledger.folder() as folder, worker_pool(workers) as pool:
+        starts = dict(zip(seeds, pool.map(train_start, seeds, [scale] * len(seeds), [folder] * len(seeds))))
         jobs: dict[Future, tuple[str, int]] = {
-            pool.submit(train_row, row, seed, starts[seed], scale, place): (row, seed) for row, seed in wanted
+            pool.submit(train_row, row, seed, starts[seed], scale, ledger.place(folder, row, seed)): (row, seed)
+            for row, seed in wanted
         }
-        try:
-            for job in as_completed(jobs):
-                row, seed = jobs[job]
-                found.setdefault(row, {})[str(seed)] = job.result()
-                _write(out, scale, found)
-                shutil.rmtree(place / f"{list(ROWS).index(row)}-{seed}")
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    _write(out, scale, found)
-    return {row: found[row] for row in ROWS if row in found}
+        ledger.gather(pool, jobs, folder)
+    ledger.write()
+    return ledger.rows()
 
 
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-
-
-def _known(out: Path | None, scale: Scale) -> dict[str, dict[str, dict]]:
-    if out is None or not out.is_file():
-        return {}
-    values = json.loads(out.read_text(encoding="utf-8"))
-    if values.get("scale") != _told(scale):
-        raise UserError(f"{out}: the file holds figures of another scale; choose another file")
-    return values["rows"]
-
-
-def _told(scale: Scale) -> dict[str, Any]:
-    """What figures depend on; more seeds may be added to those in a file."""
-    recipe = load_recipe("contextual", scale.common(0, scale.steps)).values()
-    recipe["clips"].pop("folder")
-    return {"steps": scale.steps, "start_steps": scale.start_steps, "recipe": json.loads(json.dumps(recipe))}
-
-
-def _write(out: Path | None, scale: Scale, found: dict[str, dict[str, dict]]) -> None:
-    if out is None:
-        return
-    rows = {row: dict(sorted(found[row].items(), key=lambda item: int(item[0]))) for row in ROWS if row in found}
-    with atomic_write(out) as file:
-        json.dump({"scale": _told(scale), "rows": rows, "summary": summary(rows)}, file, indent=1)
-
-
-def summary(rows: dict[str, dict[str, dict]]) -> dict[str, dict[str, list[float]]]:
+def summary(rows: Rows) -> dict[str, dict[str, list[float]]]:
     """Mean and spread (deviation over seeds) of each figure; ``gain`` is the AO less that of the base of the seed."""
-    table: dict[str, dict[str, list[float]]] = {}
-    for row, seeds in rows.items():
-        figures = [{name: value for name, value in one.items() if value is not None} for one in seeds.values()]
-        table[row] = {name: _spread([one[name] for one in figures]) for name in figures[0]}
-        both = [seed for seed in seeds if seed in rows.get("base", {})]
-        if both and row != "base":
-            table[row]["gain"] = _spread([seeds[seed]["ao"] - rows["base"][seed]["ao"] for seed in both])
-    return table
+    return means_and_gains(rows, "base", "ao")
 
 
-def _spread(values: list[float]) -> list[float]:
-    return [float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0]
-
-
-def table(rows: dict[str, dict[str, dict]]) -> Table:
+def table(rows: Rows) -> Table:
     """The comparison for a console."""
     shown = Table("row", "AO", "AO - base", "AUC", "prompts on target", "(possible)", "constant position", "seeds")
     for row, figures in summary(rows).items():
@@ -236,24 +164,15 @@ def table(rows: dict[str, dict[str, dict]]) -> Table:
 
 def main() -> None:
     """Run the ablations from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__.splitlines()[0], ROWS, "runs/target_clips")
     parser.add_argument("--steps", type=int, default=150, help="of each row")
     parser.add_argument("--start-steps", type=int, default=2000, help="of the start that the rows of a seed share")
-    parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--workers", type=int, default=1, help="processes")
-    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS, metavar="ROW", help=", ".join(ROWS))
-    parser.add_argument("--clips", default="runs/target_clips", help="folder of the clips; rendered where missing")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of the recipe"
-    )
-    parser.add_argument("--out", type=Path, help="JSON with the figures; what it holds already is not done again")
     asked = parser.parse_args()
-    scale = Scale(asked.steps, asked.start_steps, asked.seeds, str(Path(asked.clips).absolute()), tuple(asked.set))
-    try:
+    scale = Scale(asked.steps, asked.start_steps, asked.seeds, asked.clips, tuple(asked.set))
+    with told_plainly():
         rows = ablate(asked.rows, scale, asked.workers, asked.out)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    Console(width=_WIDTH).print(table(rows))
+    Console(width=WIDTH).print(table(rows))
 
 
 if __name__ == "__main__":

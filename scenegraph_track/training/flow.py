@@ -20,6 +20,7 @@ from scenegraph_track.data.worlds import render, sample_scene
 from scenegraph_track.data.worlds.render import WorldClip
 from scenegraph_track.evaluation.flow import end_point_error, flow_regions
 from scenegraph_track.training.batches import Item, endless_batches
+from scenegraph_track.training.drawn_worlds import Presets, drawn_preset, drawn_scene
 from scenegraph_track.training.stage import Stage
 
 
@@ -28,7 +29,7 @@ class FlowData(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    presets: dict[str, float] = Field({"standard": 0.85, "static": 0.15}, description="share of each kind of world")
+    presets: Presets = Field({"standard": 0.85, "static": 0.15})
     frame_rates: list[float] = Field([6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0], description="drawn from")
     size: int = Field(128, ge=32, description="side of the rendered images, pixels")
     crop: int = Field(96, ge=32, description="side of what is cut out of them, pixels")
@@ -134,12 +135,8 @@ def draw_pairs(rng: np.random.Generator, data: FlowData) -> Item:
         ``a``, ``b`` (N, 3, C, C) in [0, 1], ``flow`` and ``start`` (N, 2, C, C) from a to b, exact and by DIS,
         ``moving`` and ``hidden`` (N, 1, C, C).
     """
-    names, shares = list(data.presets), np.array(list(data.presets.values()))
-    preset = str(rng.choice(names, p=shares / shares.sum()))
-    rate = float(rng.choice(data.frame_rates))
-    seed = int(rng.integers(2**62))
-    scene = sample_scene(preset, "train", seed=seed, size=(data.size, data.size), frames=data.frames, frame_rate=rate)
-    clip = render(scene)
+    preset, rate = drawn_preset(rng, data.presets), float(rng.choice(data.frame_rates))
+    clip = render(drawn_scene(rng, preset, (data.size, data.size), data.frames, rate))
     both_ways = [pair for k in range(data.frames - 1) for pair in ((k, k + 1), (k + 1, k))]
     chosen = rng.permutation(len(both_ways))[: data.pairs]
     pairs = [_pair(rng, clip, *both_ways[k], data) for k in chosen]

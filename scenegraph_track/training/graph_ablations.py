@@ -8,14 +8,10 @@ adds networks that were trained without a part (``scenegraph-track train graph -
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +21,12 @@ from rich.table import Table
 
 from scenegraph_track.config import TrackerSettings, load_config
 from scenegraph_track.data.streams import PRESETS, simulate
-from scenegraph_track.errors import UserError
-from scenegraph_track.files import atomic_write
 from scenegraph_track.graph.features import EDGE_CUES, FrameFeatures
 from scenegraph_track.graph.graph_tracker import GraphOutput, GraphTracker
 from scenegraph_track.tracking.correction import GraphCost, graph_network
 from scenegraph_track.tracking.learned import LearnedCost
+from scenegraph_track.training.chunks import worker_pool
+from scenegraph_track.training.commands import told_plainly, write_json
 from scenegraph_track.training.graph import judged
 
 FIGURES = ("HOTA", "AssA", "IDF1", "IDSW")
@@ -127,7 +123,7 @@ def compare(
         _figures, weights=weights, beside=beside, strength=strength, frames=frames
     )
     if workers > 1:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        with worker_pool(workers) as pool:
             found = list(pool.map(one, jobs))
     else:
         found = [one(job) for job in jobs]
@@ -142,10 +138,6 @@ def _figures(job: tuple[str, int], weights: Path, beside: dict[str, Path], stren
         result = judged(stream, variant.cost, variant.settings)
         rows.append([result[name] for name in FIGURES])
     return np.array(rows)
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def table(rows: dict[str, dict[str, float]]) -> Table:
@@ -169,14 +161,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures there")
     asked = parser.parse_args()
     beside = dict(pair.partition("=")[::2] for pair in asked.beside)
-    try:
+    with told_plainly():
         paths = {name: Path(path) for name, path in beside.items()}
         rows = compare(asked.weights, paths, asked.strength, asked.presets, asked.seeds, asked.frames, asked.workers)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    if asked.json:
-        with atomic_write(asked.json) as file:
-            json.dump(rows, file, indent=1)
+    write_json(asked.json, rows)
     Console(soft_wrap=True).print(table(rows))
 
 

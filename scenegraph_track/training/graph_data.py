@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from scenegraph_track.config import TrackerSettings, load_config
 from scenegraph_track.data.streams import PRESETS, Stream, simulate
 from scenegraph_track.tracking.matching import paired_iou
+from scenegraph_track.training.drawn_worlds import drawn_preset
 
 FALSE = 0
 """Owner of detections that are no object's; owner k + 1 is the k-th identity of a clip."""
@@ -103,8 +104,7 @@ class Clip:
 
 def make_clip(rng: np.random.Generator, data: GraphData, split: str = "train") -> Clip:
     """A clip that follows from the generator."""
-    names, shares = list(data.presets), np.array(list(data.presets.values()))
-    preset = str(rng.choice(names, p=shares / shares.sum()))
+    preset = drawn_preset(rng, data.presets)
     warm, skip = int(rng.integers(1, data.warm_up + 1)), int(rng.choice(data.skip))
     count = warm + data.frames
     stream = simulate(preset, int(rng.integers(2**31)), split, frames=count * skip)

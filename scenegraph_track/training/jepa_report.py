@@ -7,8 +7,6 @@ them (needs matplotlib), ``--json FILE`` writes them.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scenegraph_track.errors import UserError
-from scenegraph_track.files import atomic_write
+from scenegraph_track.training.commands import told_plainly, write_json
 from scenegraph_track.training.monitor import LOG, read_log
 
 AGREED = 0.8
@@ -101,15 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="write the figures")
     parser.add_argument("--plot", type=Path, help="draw them (.png, .svg or .pdf)")
     asked = parser.parse_args(arguments)
-    try:
+    with told_plainly():
         entries = jepa_entries(asked.run)
         if asked.plot:
             draw(entries, asked.plot)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    if asked.json:
-        with atomic_write(asked.json) as file:
-            json.dump(entries, file, indent=1)
+    write_json(asked.json, entries)
     console = Console(width=_WIDTH)
     console.print(jepa_table(entries))
     console.print(told(entries), highlight=False)

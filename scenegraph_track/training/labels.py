@@ -19,9 +19,10 @@ from geometry import optical_flow, triangulate
 from geometry.embedded import flow_estimator
 from geometry.flow import FlowEstimator
 from geometry.triangulation import VideoDepth, choose_stride, choose_targets
-from scenegraph_track.data.worlds import PRESETS, Scene, render, sample_scene
+from scenegraph_track.data.worlds import render
 from scenegraph_track.data.worlds.camera import CAMERA_MOTIONS
 from scenegraph_track.training.chunks import Chunks
+from scenegraph_track.training.drawn_worlds import check_cameras, drawn_preset, scene_with_camera
 
 NAME = "labels"
 """Of the files."""
@@ -48,9 +49,7 @@ class LabelSettings(BaseModel):
     @model_validator(mode="after")
     def _cameras_of_presets(self) -> Self:
         for preset in self.presets:
-            known = PRESETS[preset].cameras if preset in PRESETS else ()
-            if not set(known) & set(self.cameras):
-                raise ValueError(f"preset {preset}: expected one with cameras of {self.cameras}, found {list(known)}")
+            check_cameras(preset, self.cameras)
         return self
 
 
@@ -64,7 +63,8 @@ def make_label(index: int, settings: LabelSettings, flow: str | FlowEstimator) -
         ``translates``: whether that scale and the direction are known.
     """
     rng, preset = _drawn(index, settings)
-    clip = render(_scene(rng, preset, settings))
+    rate = float(rng.choice(settings.frame_rates))
+    clip = render(scene_with_camera(rng, preset, settings.cameras, settings.size, settings.frames, rate))
     images = [torch.from_numpy(frame.image).permute(2, 0, 1).contiguous() for frame in clip.frames]
     intrinsics = torch.from_numpy(clip.scene.camera.intrinsics).float()
     middle = len(images) // 2
@@ -90,23 +90,12 @@ def make_label(index: int, settings: LabelSettings, flow: str | FlowEstimator) -
 
 def _drawn(index: int, settings: LabelSettings) -> tuple[np.random.Generator, str]:
     rng = np.random.default_rng((settings.seed, index))
-    names, shares = list(settings.presets), np.array(list(settings.presets.values()))
-    return rng, str(rng.choice(names, p=shares / shares.sum()))
+    return rng, drawn_preset(rng, settings.presets)
 
 
 def preset_of(index: int, settings: LabelSettings) -> str:
     """The kind of world that a label is of."""
     return _drawn(index, settings)[1]
-
-
-def _scene(rng: np.random.Generator, preset: str, settings: LabelSettings) -> Scene:
-    """A scene whose camera moves in one of the wanted ways."""
-    size, rate = (settings.size, settings.size), float(rng.choice(settings.frame_rates))
-    while True:
-        seed = int(rng.integers(2**62))
-        scene = sample_scene(preset, "train", seed=seed, size=size, frames=settings.frames, frame_rate=rate)
-        if scene.camera.motion in settings.cameras:
-            return scene
 
 
 def _unit_median(depth: VideoDepth) -> tuple[VideoDepth, bool]:

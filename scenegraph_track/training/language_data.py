@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from scenegraph_track.data.worlds import PRESETS, render, sample_scene
+from scenegraph_track.data.worlds import render
 from scenegraph_track.data.worlds.captions import ATTRIBUTES, BEHIND_FROM, DIRECTIONS, SIDES, Captioner
 from scenegraph_track.data.worlds.raster import Studio
 from scenegraph_track.data.worlds.render import WorldClip
+from scenegraph_track.evaluation.clips import visible_parts, whole_boxes
 from scenegraph_track.language.vocabulary import COLOURS, PATTERNS, SHAPES, SIZES, Tokenizer
 from scenegraph_track.training.batches import Item
 from scenegraph_track.training.chunks import Chunks
+from scenegraph_track.training.drawn_worlds import (
+    ClipSettings,
+    Folder,
+    Presets,
+    Scenes,
+    drawn_preset,
+    drawn_scene,
+)
 from scenegraph_track.training.language_words import (
     NOBODY,
     Claim,
@@ -39,25 +46,14 @@ LENGTH = 24
 """Numbers of a sentence, the first of which is that of the start."""
 
 
-class LanguageClipSettings(BaseModel):
+class LanguageClipSettings(ClipSettings):
     """Which clips are rendered, once, and kept."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    folder: str = Field("runs/language_clips", description="where the clips are kept, and found again")
-    scenes: int = Field(3072, ge=1, description="clips")
-    presets: dict[str, float] = Field({"standard": 0.9, "easy": 0.1}, description="share of each kind of world")
-    size: tuple[int, int] = Field((192, 144), description="width and height of the images, pixels")
+    folder: Folder = "runs/language_clips"
+    scenes: Scenes = 3072
+    presets: Presets = Field({"standard": 0.9, "easy": 0.1})
     frames: int = Field(6, ge=2, description="of each clip")
     objects: int = Field(12, ge=1, description="most objects of a clip; clips with more are drawn again")
-    seed: int = Field(0, ge=0, description="of the scenes")
-    workers: int = Field(2, ge=1, description="processes that render")
-
-    @model_validator(mode="after")
-    def _known_presets(self) -> Self:
-        if unknown := [name for name in self.presets if name not in PRESETS]:
-            raise ValueError(f"presets: expected some of {', '.join(PRESETS)}, found {unknown[0]}")
-        return self
 
 
 class LanguageData(BaseModel):
@@ -83,10 +79,9 @@ class LanguageData(BaseModel):
 def make_language_clip(index: int, settings: LanguageClipSettings) -> dict[str, NDArray]:
     """The clip of a number, with what `clip_facts` says of it."""
     rng = np.random.default_rng((settings.seed, index, 13))
-    names, shares = list(settings.presets), np.array(list(settings.presets.values()))
-    preset = str(rng.choice(names, p=shares / shares.sum()))
+    preset = drawn_preset(rng, settings.presets)
     while True:
-        scene = sample_scene(preset, "train", int(rng.integers(2**62)), settings.size, settings.frames)
+        scene = drawn_scene(rng, preset, settings.size, settings.frames)
         if len(scene.objects) <= settings.objects:
             return clip_facts(render(scene), settings.objects)
 
@@ -100,7 +95,6 @@ def clip_facts(clip: WorldClip, objects: int) -> dict[str, NDArray]:
         `language_words.Facts`; ``told`` (T, K, 7) bool, what the worlds' own sentences name; ``hopping`` (K,) bool.
     """
     scene, count = clip.scene, len(clip.scene.objects)
-    limit = np.array([*scene.size, *scene.size], np.float32)
     captioner = Captioner(Studio(scene))
     kinds = np.array(
         [
@@ -125,8 +119,8 @@ def clip_facts(clip: WorldClip, objects: int) -> dict[str, NDArray]:
     missing = objects - count
     rows = {
         "visible_boxes": np.stack([frame.visible_boxes for frame in clip.frames]),
-        "boxes": np.stack([np.clip(frame.amodal_boxes, 0, limit) for frame in clip.frames]),
-        "visible": np.stack([frame.visible_fraction for frame in clip.frames]),
+        "boxes": whole_boxes(clip),
+        "visible": visible_parts(clip),
         "codes": codes.astype(np.int16),
         "told": told,
     }

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from detectors.motion_segments import homography_flow, segment_motion
 from geometry import optical_flow
-from scenegraph_track.data.worlds import PRESETS, render, sample_scene
+from scenegraph_track.data.worlds import render
 from scenegraph_track.training.chunks import Chunks
+from scenegraph_track.training.drawn_worlds import check_cameras, scene_with_camera
 from scenegraph_track.training.labels import estimator
 
 NAME = "objects"
@@ -46,9 +47,7 @@ class ObjectLabelSettings(BaseModel):
 
     @model_validator(mode="after")
     def _cameras_of_preset(self) -> Self:
-        known = PRESETS[self.preset].cameras if self.preset in PRESETS else ()
-        if not set(known) & set(self.cameras):
-            raise ValueError(f"preset {self.preset}: expected one with cameras of {self.cameras}, found {list(known)}")
+        check_cameras(self.preset, self.cameras)
         return self
 
 
@@ -60,12 +59,8 @@ def make_object_label(index: int, settings: ObjectLabelSettings) -> dict[str, np
         before, pixels; ``labels`` (H, W) uint8: 0 the surroundings and what stands still, `UNKNOWN`, else an object.
     """
     rng = np.random.default_rng((settings.seed, index, 1))
-    size, rate = (settings.size, settings.size), float(rng.choice(settings.frame_rates))
-    while True:
-        seed = int(rng.integers(2**62))
-        scene = sample_scene(settings.preset, "train", seed=seed, size=size, frames=3, frame_rate=rate)
-        if scene.camera.motion in settings.cameras:
-            break
+    rate = float(rng.choice(settings.frame_rates))
+    scene = scene_with_camera(rng, settings.preset, settings.cameras, settings.size, 3, rate)
     before, frame, after = (f.image for f in render(scene).frames)
     method = estimator(settings.flow)
     images = [torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))) for image in (frame, after, before)]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import csv
 import importlib.util
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,10 +19,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from scenegraph_track.errors import UserError
 from scenegraph_track.evaluation.geometry import depth_figures
 from scenegraph_track.files import atomic_path, atomic_write
 from scenegraph_track.training.collapse import CollapseWatch
+from scenegraph_track.training.commands import told_plainly, write_json
 from scenegraph_track.training.interrupts import TrainingInterrupted
 from scenegraph_track.training.monitor import LOG, read_log
 from scenegraph_track.training.photometric import watch_entry
@@ -71,8 +70,7 @@ def compare(
     common += [f"data.size={size}", "collapse.on_collapse=report", *overrides]
     rows = {regime: _row(out / regime, [*common, f"regime={regime}"]) for regime in regimes}
     rows[NOTHING] = {"collapse": None, "held_out": _nothing(load_recipe("geometry", common).sections.data), "curve": []}
-    with atomic_write(out / "regimes.json") as file:
-        json.dump(rows, file, indent=1)
+    write_json(out / "regimes.json", rows)
     _write_curves(out / "curves.csv", rows)
     return rows
 
@@ -151,9 +149,8 @@ def main() -> None:
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="a setting of the recipe")
     arguments = parser.parse_args()
     try:
-        rows = compare(arguments.out, arguments.steps, arguments.size, arguments.set)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+        with told_plainly():
+            rows = compare(arguments.out, arguments.steps, arguments.size, arguments.set)
     except TrainingInterrupted as stopped:
         sys.stderr.write(f"{stopped}\n")
         sys.exit(130)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,15 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from geometry.weights import read_metadata
-from scenegraph_track.errors import UserError
 from scenegraph_track.structures import RELATIONS
 from scenegraph_track.tracking.scene_model import SceneModel, scene_model
+from scenegraph_track.training.commands import told_plainly
 from scenegraph_track.training.scene import scene_outputs
 from scenegraph_track.training.scene_batches import collate, cues
 from scenegraph_track.training.scene_courses import CourseSettings, make_course
 from scenegraph_track.training.scene_data import SceneWorldSettings, scene_worlds
 from scenegraph_track.training.scene_figures import precision_figures
+from scenegraph_track.training.scene_report import add_options, asked_worlds
 from scenegraph_track.training.weights import save_weights
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -92,15 +92,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path, required=True, help="weights of the stage scene")
     parser.add_argument("--out", type=Path, required=True, help="where those with the chosen strengths go")
-    parser.add_argument("--worlds", type=int, default=32, help="number of validation worlds")
-    parser.add_argument("--folder", default="runs/scene_worlds", help="where they are kept, and found again")
-    parser.add_argument("--workers", type=int, default=2, help="processes that draw them")
+    add_options(parser, 32)
     asked = parser.parse_args()
-    try:
-        worlds = SceneWorldSettings(folder=asked.folder, scenes=asked.worlds, split="val", workers=asked.workers)
-        strengths, figures = chosen_strengths(scene_model(asked.weights), worlds)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    with told_plainly():
+        strengths, figures = chosen_strengths(scene_model(asked.weights), asked_worlds(asked, "val"))
     weights, metadata = load_file(asked.weights), read_metadata(asked.weights)
     weights[NAME] = torch.tensor(strengths)
     metadata.pop("format", None)

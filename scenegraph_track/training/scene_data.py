@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
-from scenegraph_track.data.worlds import PRESETS, sample_scene
+from scenegraph_track.data.worlds import sample_scene
 from scenegraph_track.data.worlds.raster import Studio
 from scenegraph_track.data.worlds.truth import ObjectTruth, object_truth
 from scenegraph_track.structures import RELATIONS
 from scenegraph_track.training.chunks import Chunks
+from scenegraph_track.training.drawn_worlds import ClipSettings, Presets, drawn_preset
 
 NAME = "scene_worlds"
 """Of the files."""
@@ -24,28 +25,16 @@ NOBODY, STATIC = -1, -2
 """In place of the row of what hides an object: nothing, and an occluder that is no object."""
 
 
-class SceneWorldSettings(BaseModel):
+class SceneWorldSettings(ClipSettings):
     """Which worlds are drawn, once, and kept."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     folder: str = Field("runs/scene_worlds", description="where the worlds are kept, and found again")
     scenes: int = Field(640, ge=1, description="worlds")
     split: Literal["train", "val", "test"] = Field("train", description="of the worlds")
-    presets: dict[str, float] = Field(
-        {"standard": 0.5, "long_occlusion": 0.4, "crowded": 0.1}, description="share of each kind of world"
-    )
+    presets: Presets = Field({"standard": 0.5, "long_occlusion": 0.4, "crowded": 0.1})
     size: tuple[int, int] = Field((160, 120), description="width and height of the images, pixels")
     frames: int = Field(48, ge=3, description="of each world")
     objects: int = Field(24, ge=2, description="most objects of a world; of more, the largest are kept")
-    seed: int = Field(0, ge=0, description="of the worlds")
-    workers: int = Field(2, ge=1, description="processes that draw")
-
-    @model_validator(mode="after")
-    def _known_presets(self) -> Self:
-        if unknown := [name for name in self.presets if name not in PRESETS]:
-            raise ValueError(f"presets: expected some of {', '.join(PRESETS)}, found {unknown[0]}")
-        return self
 
 
 def make_scene_world(index: int, settings: SceneWorldSettings) -> dict[str, NDArray]:
@@ -59,9 +48,8 @@ def make_scene_world(index: int, settings: SceneWorldSettings) -> dict[str, NDAr
         (T, 4, 4); ``rate`` () frames per second; ``preset`` () number of the kind in the order of the settings.
     """
     rng = np.random.default_rng((settings.seed, index, 11))
-    names, shares = list(settings.presets), np.array(list(settings.presets.values()))
-    preset, seed = int(rng.choice(len(names), p=shares / shares.sum())), int(rng.integers(2**62))
-    scene = sample_scene(names[preset], settings.split, seed, settings.size, settings.frames)
+    preset, seed = drawn_preset(rng, settings.presets), int(rng.integers(2**62))
+    scene = sample_scene(preset, settings.split, seed, settings.size, settings.frames)
     studio = Studio(scene)
     frames = []
     for number in range(len(scene)):
@@ -80,7 +68,7 @@ def make_scene_world(index: int, settings: SceneWorldSettings) -> dict[str, NDAr
         "intrinsics": scene.camera.intrinsics,
         "world_from_camera": scene.camera.world_from_camera,
         "rate": np.float64(scene.frame_rate),
-        "preset": np.int64(preset),
+        "preset": np.int64(list(settings.presets).index(preset)),
     }
 
 

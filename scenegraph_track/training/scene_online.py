@@ -8,8 +8,6 @@ object that its track was last seen on, as long as that is not detected under an
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,17 +15,24 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 
-from scenegraph_track.errors import UserError
-from scenegraph_track.files import atomic_write
 from scenegraph_track.structures import Detections, Frame, ObjectState, SceneGraph
 from scenegraph_track.tracking.emission import inside_part
 from scenegraph_track.tracking.tracker import Tracker
+from scenegraph_track.training.commands import told_plainly
 from scenegraph_track.training.scene import box_errors, paired_iou
 from scenegraph_track.training.scene_courses import IN_VIEW, CourseSettings, detected
 from scenegraph_track.training.scene_data import SceneWorldSettings, scene_worlds, unpacked
-from scenegraph_track.training.scene_report import DEEP, FIGURES, REGIMES, STREAMS, Rows, tables
+from scenegraph_track.training.scene_report import (
+    DEEP,
+    FIGURES,
+    REGIMES,
+    STREAMS,
+    Rows,
+    add_options,
+    asked_worlds,
+    tell,
+)
 from scenegraph_track.training.scene_streams import stream_world
 
 WITHOUT, LEARNED = "without", "learned"
@@ -181,26 +186,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="boxes", help="settings of the tracker")
     parser.add_argument("--weights", default="embedded", help="of the learned scene graph: embedded or a file")
-    parser.add_argument("--worlds", type=int, default=96, help="number of held-out worlds")
-    parser.add_argument("--folder", default="runs/scene_worlds", help="where they are kept, and found again")
-    parser.add_argument("--workers", type=int, default=2, help="processes that draw them")
+    add_options(parser)
     parser.add_argument("--json", type=Path, help="also write the figures there")
     asked = parser.parse_args()
-    try:
-        worlds = SceneWorldSettings(folder=asked.folder, scenes=asked.worlds, split="test", workers=asked.workers)
+    with told_plainly():
         weights = {WITHOUT: "none", LEARNED: asked.weights}
         trackers = {
             name: Tracker.from_config(asked.config, [f"tracker.scene.weights={w}"]) for name, w in weights.items()
         }
-        found = online_report(trackers, worlds)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    if asked.json:
-        with atomic_write(asked.json) as file:
-            json.dump(found, file, indent=1)
-    console = Console(soft_wrap=True)
-    for shown in tables(found):
-        console.print(shown)
+        found = online_report(trackers, asked_worlds(asked, "test"))
+    tell(found, asked.json)
 
 
 if __name__ == "__main__":

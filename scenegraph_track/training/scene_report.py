@@ -8,12 +8,10 @@ simulated streams have boxes alone, and no relations.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Iterable
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,13 +20,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from scenegraph_track.errors import UserError
-from scenegraph_track.files import atomic_write
 from scenegraph_track.graph import EvolvingSceneGraph, relations_from_boxes
 from scenegraph_track.graph.motion import inside_part
 from scenegraph_track.structures import RELATIONS
 from scenegraph_track.tracking.matching import box_overlap
 from scenegraph_track.tracking.scene_model import SceneModel, scene_model
+from scenegraph_track.training.commands import told_plainly, write_json
 from scenegraph_track.training.scene import box_errors, paired_iou, scene_outputs
 from scenegraph_track.training.scene_batches import collate, cues
 from scenegraph_track.training.scene_courses import IN_VIEW, Course, CourseSettings, make_course
@@ -232,26 +229,36 @@ def tables(found: dict[str, Any]) -> Iterable[Table]:
         yield shown
 
 
+def add_options(parser: argparse.ArgumentParser, worlds: int = 96) -> None:
+    """What all commands on worlds of the scene graph may be asked; see `asked_worlds`."""
+    parser.add_argument("--worlds", type=int, default=worlds, help="number of held-out worlds")
+    parser.add_argument("--folder", default="runs/scene_worlds", help="where they are kept, and found again")
+    parser.add_argument("--workers", type=int, default=2, help="processes that draw them")
+
+
+def asked_worlds(asked: argparse.Namespace, split: Literal["val", "test"]) -> SceneWorldSettings:
+    """The worlds that were asked for."""
+    return SceneWorldSettings(folder=asked.folder, scenes=asked.worlds, split=split, workers=asked.workers)
+
+
+def tell(found: dict[str, Any], path: Path | None) -> None:
+    """Write the figures, if a path is given, and print the tables."""
+    write_json(path, found)
+    console = Console(soft_wrap=True)
+    for shown in tables(found):
+        console.print(shown)
+
+
 def main() -> None:
     """Run the report from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path, required=True, help="weights of the stage scene")
-    parser.add_argument("--worlds", type=int, default=96, help="number of held-out worlds")
-    parser.add_argument("--folder", default="runs/scene_worlds", help="where they are kept, and found again")
-    parser.add_argument("--workers", type=int, default=2, help="processes that draw them")
+    add_options(parser)
     parser.add_argument("--json", type=Path, help="also write the figures there")
     asked = parser.parse_args()
-    try:
-        worlds = SceneWorldSettings(folder=asked.folder, scenes=asked.worlds, split="test", workers=asked.workers)
-        found = report(scene_model(asked.weights), worlds)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    if asked.json:
-        with atomic_write(asked.json) as file:
-            json.dump(found, file, indent=1)
-    console = Console(soft_wrap=True)
-    for shown in tables(found):
-        console.print(shown)
+    with told_plainly():
+        found = report(scene_model(asked.weights), asked_worlds(asked, "test"))
+    tell(found, asked.json)
 
 
 if __name__ == "__main__":

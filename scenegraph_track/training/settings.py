@@ -10,8 +10,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from scenegraph_track.config import named_configs, read_settings, validated
+from scenegraph_track.config import named_configs
 from scenegraph_track.errors import UserError
+from scenegraph_track.setting_files import read_settings, validated
 from scenegraph_track.training.stage import Stage, find_stage
 
 FREE = frozenset({"devices", "nodes", "accelerator", "log_every", "checkpoint_every", "keep_last"})

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Self
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from scenegraph_track.data.worlds import PRESETS, render, sample_scene
+from scenegraph_track.data.worlds import render
 from scenegraph_track.errors import UserError
+from scenegraph_track.evaluation.clips import visible_parts, whole_boxes
 from scenegraph_track.target.views import cut_array, jittered, to_view, view_of_box
 from scenegraph_track.training.batches import Item
 from scenegraph_track.training.chunks import Chunks
+from scenegraph_track.training.drawn_worlds import (
+    ClipSettings,
+    Folder,
+    Frames,
+    Presets,
+    Scenes,
+    drawn_preset,
+    drawn_scene,
+)
 
 NAME = "target_clips"
 """Of the files."""
@@ -27,26 +36,14 @@ _ATTEMPTS = 50
 """Targets that are looked at for one that is seen well enough."""
 
 
-class TargetClipSettings(BaseModel):
+class TargetClipSettings(ClipSettings):
     """Which clips are rendered, once, and kept."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    folder: str = Field("runs/target_clips", description="where the clips are kept, and found again")
-    scenes: int = Field(1536, ge=1, description="clips")
-    presets: dict[str, float] = Field({"standard": 0.85, "easy": 0.15}, description="share of each kind of world")
-    size: tuple[int, int] = Field((192, 144), description="width and height of the images, pixels")
-    frames: int = Field(10, ge=3, description="of each clip")
+    folder: Folder = "runs/target_clips"
+    scenes: Scenes = 1536
+    presets: Presets = Field({"standard": 0.85, "easy": 0.15})
+    frames: Frames = 10
     frame_rates: list[float] = Field([3.0, 4.0, 6.0, 8.0], description="of the clips, drawn from")
-    objects: int = Field(12, ge=1, description="most objects of a clip")
-    seed: int = Field(0, ge=0, description="of the scenes")
-    workers: int = Field(2, ge=1, description="processes that render")
-
-    @model_validator(mode="after")
-    def _known_presets(self) -> Self:
-        if unknown := [name for name in self.presets if name not in PRESETS]:
-            raise ValueError(f"presets: expected some of {', '.join(PRESETS)}, found {unknown[0]}")
-        return self
 
 
 class TargetData(BaseModel):
@@ -82,13 +79,9 @@ def make_target_clip(index: int, settings: TargetClipSettings) -> dict[str, NDAr
         ``visible`` (T, K) float32, for ``settings.objects`` K; 0 where there are fewer objects.
     """
     rng = np.random.default_rng((settings.seed, index, 7))
-    names, shares = list(settings.presets), np.array(list(settings.presets.values()))
-    preset, rate = str(rng.choice(names, p=shares / shares.sum())), float(rng.choice(settings.frame_rates))
-    seed = int(rng.integers(2**62))
-    clip = render(sample_scene(preset, "train", seed=seed, size=settings.size, frames=settings.frames, frame_rate=rate))
-    limit = np.array([*settings.size, *settings.size], np.float32)
-    boxes = np.stack([np.clip(frame.amodal_boxes, 0, limit) for frame in clip.frames])
-    visible = np.stack([frame.visible_fraction for frame in clip.frames])
+    preset, rate = drawn_preset(rng, settings.presets), float(rng.choice(settings.frame_rates))
+    clip = render(drawn_scene(rng, preset, settings.size, settings.frames, rate))
+    boxes, visible = whole_boxes(clip), visible_parts(clip)
     count = boxes.shape[1]
     if count > settings.objects:
         chosen = np.sort(rng.permutation(count)[: settings.objects])

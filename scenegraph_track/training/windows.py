@@ -13,6 +13,7 @@ from geometry.ego_motion import fit_ego_motion, scale_to_depth
 from geometry.flow import optical_flow
 from scenegraph_track.data.worlds import render, sample_scene
 from scenegraph_track.training.batches import Item
+from scenegraph_track.training.drawn_worlds import Presets, drawn_preset
 
 ATTEMPTS = 8
 """Worlds that are looked at for one with enough parallax."""
@@ -29,7 +30,7 @@ class WindowData(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    presets: dict[str, float] = Field({"static": 1.0}, description="share of each kind of world")
+    presets: Presets = Field({"static": 1.0})
     frame_rates: list[float] = Field([3.0, 4.0, 6.0], description="drawn from; a median flow of a few pixels teaches")
     size: int = Field(64, ge=32, description="side of the images, pixels")
     worlds: int | None = Field(400, ge=1, description="different windows, each rendered once; None: always new ones")
@@ -69,9 +70,8 @@ def _held(data: str, split: str, number: int) -> Item:
 def make_window(data: WindowData, split: str, number: int) -> Item:
     """Window ``number`` of a split, as in `draw_window` without the first axis."""
     rng = np.random.default_rng(number)
-    names, shares = list(data.presets), np.array(list(data.presets.values()))
     for _ in range(ATTEMPTS):
-        preset = str(rng.choice(names, p=shares / shares.sum()))
+        preset = drawn_preset(rng, data.presets)
         rate, seed = float(rng.choice(data.frame_rates)), int(rng.integers(2**62))
         size = (data.size, data.size)
         frames = render(sample_scene(preset, split, seed=seed, size=size, frames=3, frame_rate=rate)).frames

@@ -78,7 +78,7 @@ def test_a_manifest_keeps_the_lines_of_earlier_calls(tmp_path: Path) -> None:
 def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two short sequences, and one that takes long enough to be interrupted."""
     folder = tmp_path_factory.mktemp("data") / "split"
-    for seed, frames in enumerate((10, 200, 10)):
+    for seed, frames in enumerate((10, 140, 10)):
         write_mot(simulate("street", seed, frames=frames, objects=5), folder)
     return folder
 

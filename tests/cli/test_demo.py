@@ -22,7 +22,13 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SIZE", (160, 96))
 
 
-def test_everything_is_there_and_opens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_everything_is_there_opens_and_follows_from_the_seed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A demo may be made again in its own folder.
+    def contents() -> dict[str, bytes]:
+        return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
     out = tmp_path / "demo"
     assert run(["demo", "--out", str(out)]) == 0
     with av.open(str(out / "scene.mp4")) as video:
@@ -36,18 +42,10 @@ def test_everything_is_there_and_opens(tmp_path: Path, capsys: pytest.CaptureFix
     for path in (p for p in out.iterdir() if p.suffix != ".json" or p.name == "figures.json"):
         assert str(path) in said
     assert "scenegraph-track track VIDEO" in said
-
-
-def test_seed_decides_every_byte(tmp_path: Path) -> None:
-    # A demo may be made again in its own folder.
-    def contents() -> dict[str, bytes]:
-        return {str(p.relative_to(tmp_path)): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-
-    assert run(["demo", "--out", str(tmp_path)]) == 0
     first = contents()
-    assert run(["demo", "--out", str(tmp_path)]) == 0
+    assert run(["demo", "--out", str(out)]) == 0
     assert contents() == first
-    assert run(["demo", "--out", str(tmp_path), "--seed", "5"]) == 0
+    assert run(["demo", "--out", str(out), "--seed", "5"]) == 0
     assert contents() != first
 
 

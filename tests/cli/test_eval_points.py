@@ -58,7 +58,7 @@ def test_the_tracker_beside_the_baselines(weights: str, tmp_path: Path, capsys: 
     assert "learned" in said.out and "TAP-Vid" in said.out and said.err == ""
     with (tmp_path / "f.csv").open(newline="") as opened:
         names = [row["sequence"] for row in csv.DictReader(opened)]
-    assert names == ["standard-test-0000", "standard-test-0001", "COMBINED"]
+    assert names == ["standard_test_0000", "standard_test_0001", "COMBINED"]
 
 
 def test_baselines_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

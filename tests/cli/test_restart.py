@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from itertools import count
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from scenegraph_track.cli.app import run
 from scenegraph_track.data.streams import simulate, write_mot
 from scenegraph_track.tracking.tracker import Tracker
 
-COMMAND = "import sys; from scenegraph_track.cli import main; sys.argv[0] = 'scenegraph-track'; main()"
 SHORT, LONG = "street-train-000000", "street-train-000001"
 
 
@@ -25,7 +23,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One short sequence, then one that takes long."""
     folder = tmp_path_factory.mktemp("data") / "split"
     write_mot(simulate("street", 0, frames=10, objects=3), folder)
-    write_mot(simulate("street", 1, frames=300, objects=8), folder)
+    write_mot(simulate("street", 1, frames=160, objects=8), folder)
     return folder
 
 
@@ -56,15 +54,18 @@ def goes_on(split: Path, out: Path, whole: dict[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_killed_in_the_middle(split: Path, whole: dict[str, bytes], tmp_path: Path, workers: str) -> None:
-    command = [*arguments(split, tmp_path), "--workers", workers]
-    process = subprocess.Popen([sys.executable, "-c", COMMAND, *command], stderr=subprocess.DEVNULL)
+def test_killed_in_the_middle(
+    split: Path, whole: dict[str, bytes], tmp_path: Path, workers: str, quick_workers: BaseContext
+) -> None:
+    process = quick_workers.Process(target=run, args=([*arguments(split, tmp_path), "--workers", workers, "-q"],))
+    process.start()
     first, working = tmp_path / f"{SHORT}.run.json", tmp_path / f".{LONG}.unfinished"
     deadline = time.monotonic() + 300
-    while not (first.exists() and working.exists()) and process.poll() is None and time.monotonic() < deadline:
+    while not (first.exists() and working.exists()) and process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.005)
     process.kill()
-    assert process.wait(timeout=60) == -signal.SIGKILL
+    process.join(timeout=60)
+    assert process.exitcode == -signal.SIGKILL
     while workers == "2" and working.exists() and time.monotonic() < deadline and _writes(working):
         time.sleep(0.05)  # a worker ends when it sees that its parent is gone
     goes_on(split, tmp_path, whole)

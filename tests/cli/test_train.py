@@ -56,6 +56,7 @@ SMALL = {
     "graph": ["data.clips=2", "data.frames=4", "data.warm_up=4", "data.workers=0"],
     "jepa": [setting for setting in TARGETS if not setting.startswith("target_net")],
     "jepa_graph": ["data.clips=2", "data.repeats=1", "data.frames=6", "data.warm_up=4", "data.workers=0"],
+    "language": ["clips.size=[64,48]", "data.clips=2", "data.workers=0"],
     "target": TARGETS,
     "pose": [*LABELS, "labels.folder={folder}", "data.batch=2", "data.workers=0"],
     "occlusion": ["clips.size=[96,96]", "clips.points=32", "points=untrained", "data.objects=2", "data.workers=0"],

@@ -20,7 +20,7 @@ def test_worlds_agree_with_their_flow() -> None:
     # From a frame in which a point is asked for at the middle of a pixel, to the next one.
     clip = PointWorlds("standard", "val", 2, SIZE, FRAMES).clip(1)
     world = render(sample_scene("standard", "val", seed=1, size=SIZE, frames=FRAMES))
-    assert clip.name == "standard-val-0001" and clip.images[0].shape == (3, 48, 64)
+    assert clip.name == "standard_val_0001" and clip.images[0].shape == (3, 48, 64)
     np.testing.assert_array_equal(clip.images[2].numpy(), world.frames[2].image.transpose(2, 0, 1))
     compared = 0
     for number, (frame, x, y) in enumerate(clip.queries):

@@ -9,6 +9,7 @@ import pytest
 
 from scenegraph_track.errors import UserError
 from scenegraph_track.training import language_ablations
+from scenegraph_track.training.ablation_runs import recipe_told
 from scenegraph_track.training.language_ablations import ROWS, Scale, ablate, summary
 from scenegraph_track.training.settings import load_recipe
 
@@ -33,7 +34,7 @@ def test_what_is_in_the_file_is_not_done_again(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(language_ablations, "make_chunks", lambda *given: None)
     out = tmp_path / "ablations.json"
     done = {row: {str(seed): {"first_frame": 0.5} for seed in range(2)} for row in ROWS}
-    out.write_text(json.dumps({"scale": language_ablations._told(SCALE), "rows": done}))
+    out.write_text(json.dumps({"scale": recipe_told("language", SCALE.common(0)), "rows": done}))
     assert ablate(list(ROWS), SCALE, 1, out) == done
     assert json.loads(out.read_text())["summary"]["full"]["first_frame"] == [0.5, 0.0]
     with pytest.raises(UserError, match="another scale"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ SETTINGS = load_config().tracker
 @pytest.fixture
 def few_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "PRESETS", {name: PRESETS[name] for name in ("mixed", "crossing", "crowd")})
+    monkeypatch.setattr(rules, "fit", partial(rules.fit, epochs=3))
 
 
 def test_tiny_run_writes_a_loadable_file_and_the_same_seed_the_same_bytes(few_presets: None, tmp_path: Path) -> None:
@@ -103,12 +105,12 @@ def test_owners_are_one_to_one_above_half_overlap() -> None:
 def test_shipped_rules_beat_the_base_rate_on_held_out_streams() -> None:
     # Streams of the test split: other seeds, wider ranges and kinds that were never trained on.
     pools: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in RULES}
-    for preset in ("street", "crowd", "sports", "dance", "moving_camera", "long_occlusion"):
-        stream = simulate(preset, 4, "test", frames=200)
+    for preset in ("street", "crowd", "sports", "dance", "long_occlusion"):
+        stream = simulate(preset, 4, "test", frames=120)
         for name, pair in rules.samples_of(stream, SETTINGS, annotates_hidden=True).items():
             pools[name].append(pair)
     for name, pairs in pools.items():
         features, outcome = (np.concatenate(part) for part in zip(*pairs, strict=True))
         figures = rules.quality(load_rules()[name], features, outcome, 0.5)
-        assert figures["samples"] > 1000
+        assert figures["samples"] > 500
         assert figures["log_loss"] < 0.95 * figures["log_loss_of_base_rate"], (name, figures)

@@ -78,7 +78,7 @@ def test_objects_and_frames_follow_the_arguments() -> None:
 def test_a_missing_detection_is_likelier_under_cover() -> None:
     bins = [(0.9, 1.1), (0.5, 0.9), (0.2, 0.5), (0.0, 0.2)]
     rates = []
-    for seed in range(40):
+    for seed in range(20):
         s = simulate("mixed", seed, frames=100)
         found = set(zip(s.det_frame.tolist(), s.det_id.tolist(), strict=True))
         keys = zip(s.truth_frame.tolist(), s.truth_id.tolist(), strict=True)
@@ -95,7 +95,7 @@ def test_a_missing_detection_is_likelier_under_cover() -> None:
 def test_a_standing_crowd_stands() -> None:
     speeds, walkers = [], []
     for preset, out in (("standing", speeds), ("crowd", walkers)):
-        for seed in range(8):
+        for seed in range(5):
             s = simulate(preset, seed, frames=100)
             order = np.lexsort((s.truth_frame, s.truth_id))
             box, identity, frame = s.truth_boxes[order], s.truth_id[order], s.truth_frame[order]
@@ -110,7 +110,7 @@ def test_a_standing_crowd_stands() -> None:
 
 def test_long_occlusion_hides_objects_for_seconds() -> None:
     longest = []
-    for seed in range(10):
+    for seed in range(6):
         s = simulate("long_occlusion", seed)
         order = np.lexsort((s.truth_frame, s.truth_id))
         hidden, identity, frame = s.truth_visibility[order] < 0.1, s.truth_id[order], s.truth_frame[order]
@@ -130,8 +130,8 @@ def test_sequences_with_next_to_nothing_are_drawn_again(seed: int) -> None:
 
 
 def test_the_test_split_draws_what_training_never_draws() -> None:
-    training = {simulate("street", seed, "train", frames=5).frame_rate for seed in range(120)}
-    held_out = {simulate("street", seed, "test", frames=5).frame_rate for seed in range(120)}
+    training = {simulate("street", seed, "train", frames=2).frame_rate for seed in range(60)}
+    held_out = {simulate("street", seed, "test", frames=2).frame_rate for seed in range(60)}
     assert held_out - training
 
 

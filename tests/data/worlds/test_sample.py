@@ -63,7 +63,7 @@ def test_scenes_use_the_families_of_their_split_and_unseen_combinations_only_in_
 @pytest.mark.parametrize("preset", ["easy", "standard", "crowded", "long_occlusion", "static"])
 def test_the_number_of_objects_is_in_the_range_of_the_preset(preset):
     low, high = PRESETS[preset].objects
-    counts = [len(sample_scene(preset, "train", seed, (48, 48), 32, 10.0).objects) for seed in range(5)]
+    counts = [len(sample_scene(preset, "train", seed, (48, 48), 32, 10.0).objects) for seed in range(3)]
     assert all(low <= count <= high for count in counts), counts
 
 
@@ -76,11 +76,9 @@ def test_in_static_worlds_only_the_camera_moves():
         assert moved > 1e-3
 
 
-@pytest.mark.parametrize(
-    ("seed", "frames", "frame_rate"), [(0, None, None), (1, None, None), (2, 24, None), (3, 60, 10.0)]
-)
+@pytest.mark.parametrize(("seed", "frames", "frame_rate"), [(0, None, None), (2, 24, None), (3, 40, 10.0)])
 def test_long_occlusion_hides_an_object_for_one_to_five_seconds_and_shows_it_again(seed, frames, frame_rate):
-    scene = sample_scene("long_occlusion", "train", seed, (96, 72), frames, frame_rate)
+    scene = sample_scene("long_occlusion", "train", seed, (64, 48), frames, frame_rate)
     clip = render(scene)
     hidden = np.array([frame.visible_fraction == 0 for frame in clip.frames])
     silhouette = np.array([frame.amodal_masks.any((1, 2)) for frame in clip.frames])
@@ -126,14 +124,14 @@ def test_followers_stay_in_the_room_and_off_the_camera():
 
 def test_scenes_are_seldom_degenerate():
     empty = full = 0
-    for seed in range(25):
-        frames = render(sample_scene("standard", "train", 500 + seed, (64, 64), 6)).frames
+    for seed in range(15):
+        frames = render(sample_scene("standard", "train", 500 + seed, (64, 64), 4)).frames
         areas = np.array([[(frame.instance == i).mean() for i in frame.ids] for frame in frames])
         seen = np.array([frame.visible_fraction > 0.2 for frame in frames]) & (areas > 12 / 64**2)
         empty += not seen.any()
         full += areas.mean(0).max() > 0.6
         assert min(frame.depth.min() for frame in frames) > 0.2
-    print(f"of 25 scenes {empty} show nothing, {full} are filled by one object")
+    print(f"of 15 scenes {empty} show nothing, {full} are filled by one object")
     assert empty + full <= 1
 
 
