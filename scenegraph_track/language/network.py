@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample
 
+from scenegraph_track.language.box_refiner import BoxRefiner
 from scenegraph_track.language.dense_matching import DenseMatching
 from scenegraph_track.language.object_look import ObjectLook
 from scenegraph_track.language.synchronous import Fused, SynchronousBackbone, Words, token_maps, visual_tokens
@@ -140,6 +141,7 @@ class LanguageNetwork(nn.Module):
         self.box_aspects = _perceptron(dim, 2 * dim, sum(map(len, ASPECTS.values())))
         self.sides = nn.Linear(3, dim)
         self.object_look = ObjectLook(dim)
+        self.refiner = BoxRefiner()
         self.concerns = nn.Linear(self.text.dim, 1)
         self.weight = nn.Parameter(torch.ones(()))
         self.is_box = nn.Parameter(torch.zeros(dim))
@@ -197,14 +199,21 @@ class LanguageNetwork(nn.Module):
         """
         return self.hold_in(seen.images, boxes)
 
-    def hold_in(self, images: Tensor, boxes: Tensor) -> Boxes:
-        """The same, of images (B, 7, H, W) with what has changed (`trunk.change_of`)."""
+    def hold_in(self, images: Tensor, boxes: Tensor, warp: float = 0.0) -> Boxes:
+        """The same, of images (B, 7, H, W) with what has changed (`trunk.change_of`); ``warp`` of `ObjectLook`."""
         limit = boxes.new_tensor([images.shape[3], images.shape[2]])
         sides = ((boxes[..., 2:] - boxes[..., :2]) / limit).clamp(min=1e-3).log() + 2
-        pooled = self.object_look(images, boxes) + self.sides(torch.cat([sides, boxes[..., 3:] / limit[1]], -1))
+        pooled = self.object_look(images, boxes, warp) + self.sides(torch.cat([sides, boxes[..., 3:] / limit[1]], -1))
         aspects = self.box_aspects(pooled)
         middle = (boxes[..., :2] + boxes[..., 2:]) / (2 * limit)
         return Boxes(aspects, self._entered(pooled, aspects) + self.place(_waves(middle)) + self.is_box)
+
+    def tighter(self, seen: Seen, boxes: Tensor, looks: int = 2) -> Tensor:
+        """Boxes (K, 4) xyxy pixels of one image, drawn tight round the objects that they show roughly."""
+        image = torch.zeros(len(boxes), dtype=torch.long, device=boxes.device)
+        for _ in range(looks if len(boxes) else 0):
+            boxes = self.refiner(seen.images, boxes, image)
+        return boxes
 
     def _entered(self, features: Tensor, aspects: Tensor) -> Tensor:
         return self.enter(features) + self.told(torch.cat([part.softmax(-1) for part in _parts(aspects)], -1))

@@ -108,6 +108,7 @@ class Reader:
         height, width = seen.size
         limit = torch.tensor([width, height, width, height]) * float(network.stride)
         boxes = (found.boxes[0, order] * limit).clamp(min=0).minimum(limit)
+        boxes = network.tighter(seen, boxes).clamp(min=0).minimum(limit)
         scores = self._box_scores(look, boxes, text, template)
         joined = (scores * response.flatten()[order].sqrt()).argsort(descending=True)
         return [Place(boxes[k].double().numpy() / look.scale, float(scores[k])) for k in joined.tolist()]

@@ -52,6 +52,9 @@ class LanguageLoss(BaseModel):
     box: float = Field(1.0, ge=0, description="2 GIoU + 5 L1 of the boxes at the middles")
     cells_every: int = Field(4, ge=1, description="steps between two of those first ones in which cells learn too")
     jitter: float = Field(0.1, ge=0, description="range of the ends of boxes, in parts of their sides")
+    refine: float = Field(1.0, ge=0, description="2 GIoU + 5 L1 of rough boxes made tight, in sides of the rough ones")
+    rough: float = Field(0.4, ge=0, description="how far off rough boxes are: shifts in sides, logarithms of sides")
+    warp: float = Field(1.0, ge=0, description="strength of random distortions of what boxes hold")
     cells: float = Field(0.15, gt=0, le=1, description="part of the cells that a step looks at, drawn evenly")
     dense_matching: float = Field(0.5, ge=0, description="of the tokens at all stages but the first; 0: without it")
 
@@ -102,10 +105,11 @@ class LanguageStage(Stage):
         flat["visible_boxes"] = boxes + (torch.rand_like(boxes) - 0.5) * weights.jitter * spread
         images, before = (flat[name].float() / 255 for name in ("images", "before"))
         change = torch.cat([images, change_of(images, before, flat["moves"])], 1)
-        held = self.net.hold_in(change, flat["visible_boxes"])
+        held = self.net.hold_in(change, flat["visible_boxes"], weights.warp)
         looks, right = aspect_loss(held.aspects, flat)
+        refine, tight = self._refined(change, flat["clear"], boxes)
         spoken = dict.fromkeys(_SPOKEN, looks.new_zeros(()))
-        speaks, total = step >= weights.looks_first or self.dry_run, weights.aspects * looks
+        speaks, total = step >= weights.looks_first or self.dry_run, weights.aspects * looks + weights.refine * refine
         if speaks or step % weights.cells_every == 0:
             seen = self.net.see(images.contiguous(memory_format=torch.channels_last), before, flat["moves"])
             cells, _ = aspect_loss(cell_aspects(seen, flat, self.net.stride), flat)
@@ -113,7 +117,25 @@ class LanguageStage(Stage):
             if speaks:
                 spoken = self._spoken(seen, held, batch)
                 total = total + spoken.pop("total")
-        return total, {f"right_{name}": value for name, value in right.items()} | {"aspects": looks} | spoken
+        return total, {f"right_{name}": value for name, value in right.items()} | {
+            "aspects": looks,
+            "tight": tight,
+        } | spoken
+
+    def _refined(self, images: Tensor, clear: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss of rough boxes made tight, and their mean generalised IoU behind one look."""
+        image, row = clear.nonzero(as_tuple=True)
+        true = boxes[image, row]
+        if not len(true):
+            return boxes.new_zeros(()), boxes.new_zeros(())
+        sides, off = true[:, 2:] - true[:, :2], self.settings.loss.rough * torch.randn_like(true) / 2
+        middle = (true[:, :2] + true[:, 2:]) / 2 + off[:, :2] * sides
+        half = sides * off[:, 2:].exp() / 2
+        rough = torch.cat([middle - half, middle + half], 1)
+        found = self.net.refiner(images, rough, image)
+        unit = (2 * half).repeat(1, 2)
+        apart = giou(found, true).mean()
+        return 2 * apart + 5 * ((found - true) / unit).abs().mean(), 1 - apart.detach()
 
     def _spoken(self, seen: Seen, held: Boxes, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The losses of the sentences, by name, and their weighted ``total``."""
