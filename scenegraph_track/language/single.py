@@ -68,6 +68,10 @@ class TextTracker:
             target = self._begun(image, pixels, state.before) if number % self.guide.every == 0 else None
             box = None if target is None else target.boxes[0].double().numpy()
             return TextFollowed(target, pixels, number), box, 0.0 if target is None else 1.0
+        if not self.told and number % self.guide.every == 0:
+            there = self.guide.elsewhere(pixels, target.boxes[0].double().numpy(), state.before)
+            if there is not None:
+                return TextFollowed(self.tracker.start(image, there.box), pixels, number), there.box, 1.0
         boxes = self.guide.steered(pixels, target.boxes.double().numpy(), target.lost, number, state.before)
         target, box, score = self.tracker.step(replace(target, boxes=torch.from_numpy(boxes).float()), image)
         return TextFollowed(target, pixels, number), box, score

@@ -26,14 +26,18 @@ class Guide:
         reader: Sees and reads.
         text: The sentence.
         sure: Least probability that it is true of a place, for the target to be there.
+        surely: The same, for a target that has been found before to be looked for there.
         doubt: Probability below which what is followed is doubted, where the sentence is surely true elsewhere.
+        wrong: Probability below which something that the sentence alone has found is left for something better.
         every: Frames between two looks.
     """
 
     reader: Reader
     text: str
     sure: float = 0.5
+    surely: float = 0.9
     doubt: float = 0.05
+    wrong: float = 0.3
     every: int = 3
 
     def first(self, image: Tensor, detected: NDArray | None = None, before: Tensor | None = None) -> Place | None:
@@ -58,6 +62,21 @@ class Guide:
         places = self.reader.places(look, self.text)
         return places[0] if places and places[0].score >= self.sure else None
 
+    def elsewhere(self, image: Tensor, box: NDArray[np.float64], before: Tensor | None = None) -> Place | None:
+        """Another place of which the sentence is rather true than of what is followed; None: there is none.
+
+        Args:
+            image: (3, H, W) of this frame.
+            box: (4,) what is followed, in the frame before.
+            before: The image one frame earlier, if it is at hand.
+        """
+        look = self.reader.look(image, before)
+        places = self.reader.places(look, self.text)
+        if not places or places[0].score < max(self.sure, 1 - self.wrong):
+            return None
+        own = float(self.reader.scores(look, self.text, box[None])[0])
+        return places[0] if own < self.wrong and _overlap(places[0].box, box) < _APART else None
+
     def steered(
         self, image: Tensor, boxes: NDArray[np.float64], lost: Sequence[int], number: int, before: Tensor | None = None
     ) -> NDArray[np.float64]:
@@ -75,7 +94,7 @@ class Guide:
         if number % self.every or not len(boxes) or not self.reader.tells(self.text):
             return boxes
         look = self.reader.look(image, before)
-        places = [place for place in self.reader.places(look, self.text) if place.score >= self.sure]
+        places = [place for place in self.reader.places(look, self.text) if place.score >= max(self.sure, self.surely)]
         if not places:
             return boxes
         own = self.reader.scores(look, self.text, boxes)

@@ -55,3 +55,10 @@ def test_a_sentence_brings_back_what_a_box_began(colours) -> None:
     assert box is None
     state, box, _ = tracker.step(state, image(60))
     assert box is not None and box.tolist() == [60, 20, 76, 36]
+
+
+def test_what_only_the_sentence_found_is_begun_anew_elsewhere(colours) -> None:
+    tracker = TextTracker(Stays(), Guide(colours, "red", every=1), told=False)
+    state = tracker.start(image(10), np.array([0.0, 0, 5, 5]))
+    state, box, _ = tracker.step(state, image(60))
+    assert box is not None and box.tolist() == [60, 20, 76, 36]

@@ -53,3 +53,11 @@ def test_a_target_that_is_followed_is_moved_only_if_the_sentence_is_not_true_of_
 def test_places_of_another_size_are_not_it(colours) -> None:
     large = np.array([[0.0, 0, 96, 64]])
     assert Guide(colours, "red", every=1).steered(image((60, 40)), large, [1], 1)[0].tolist() == large[0].tolist()
+
+
+def test_what_a_sentence_found_is_left_for_what_it_is_rather_true_of(colours) -> None:
+    guide = Guide(colours, "red")
+    there = guide.elsewhere(image((60, 40)), HERE[0])
+    assert there is not None and there.box.tolist() == THERE
+    assert guide.elsewhere(image((10, 10)), HERE[0]) is None  # it is true of what is followed
+    assert guide.elsewhere(image(), HERE[0]) is None
