@@ -56,8 +56,11 @@ def evidence(positions: Tensor, sight: Sight) -> Tensor:
 
 
 def both_ways(image: Tensor, after: Tensor, method: str) -> Tensor:
-    """Flow (4, H, W) from an image (3, H, W) uint8 to the one after it, and back; see `geometry.flow.dis_flow`."""
-    return torch.cat([dis_flow(image, after, method), dis_flow(after, image, method)])
+    """Flow (4, H, W) from an image (3, H, W) uint8 to the one after it, and back; see `geometry.flow.dis_flow`.
+
+    The way back only tells whether it leads to where a point was, for which half the resolution does.
+    """
+    return torch.cat([dis_flow(image, after, method), dis_flow(after, image, "dis_half")])
 
 
 def disagreement(positions: Tensor, flows: Tensor) -> Tensor:
