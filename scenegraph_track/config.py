@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from scenegraph_track.errors import UserError
 from scenegraph_track.setting_files import overridden, read_settings, validated
 
-FLOWS = ("none", "dis_fast", "dis_sparse", "dis_fine", "embedded", "dis_half")
+FLOWS = ("none", "dis_fast", "dis_half", "dis_sparse", "dis_fine", "embedded")
 """Ways to optical flow by name."""
 
 WEIGHTS_SUFFIX = ".safetensors"
@@ -173,7 +173,7 @@ class GeometrySettings(_Settings):
     def _complete(self) -> GeometrySettings:
         if self.depth != "none" and self.flow == "none":
             raise ValueError(
-                f"expected a flow (dis_fast, dis_sparse, dis_fine, embedded) with depth {self.depth}, found none"
+                f"expected a flow (dis_fast, dis_half, dis_sparse, dis_fine, embedded) with depth {self.depth}, found none"
             )
         return self
 
