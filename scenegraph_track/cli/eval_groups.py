@@ -71,8 +71,8 @@ class Networks:
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Optical flow: dis_fast, dis_half, dis_sparse, dis_fine or embedded (the network).  [default: embedded if "
-            "it is there, else dis_fine]",
+            help="Optical flow: dis_fast, dis_half, dis_sparse, dis_fine or embedded (the network).  [default: embedded"
+            " if it is there, else dis_fine]",
             rich_help_panel=WHAT,
         ),
     ] = None
