@@ -172,9 +172,8 @@ class GeometrySettings(_Settings):
     @model_validator(mode="after")
     def _complete(self) -> GeometrySettings:
         if self.depth != "none" and self.flow == "none":
-            raise ValueError(
-                f"expected a flow (dis_fast, dis_half, dis_sparse, dis_fine, embedded) with depth {self.depth}, found none"
-            )
+            known = ", ".join(FLOWS[1:])
+            raise ValueError(f"expected a flow ({known}) with depth {self.depth}, found none")
         return self
 
 
