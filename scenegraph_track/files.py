@@ -69,10 +69,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     For writers that want a file name (a video encoder).  Parents are created.  After an exception, an interrupt
     included, the temporary file is removed and ``path`` is as it was.
 
+    A symbolic link stays one: what it leads to is written.
+
     Raises:
-        UserError: The folder cannot be created or written, or ``path`` is a folder.
+        UserError: The folder cannot be created or written, or ``path`` is a folder, a device or a pipe.
     """
     path = Path(path)
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path}: expected a file or a name that is free, found a device or a pipe")
     temporary = _beside(path)
     try:
         yield temporary

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,16 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
         (temporary / "b").write_text("2")
     assert names(path) == ["b"]
     assert names(path.parent) == ["out"]
+
+
+def test_links_stay_links_and_pipes_stay_pipes(tmp_path):
+    target, link, pipe = tmp_path / "a.json", tmp_path / "link.json", tmp_path / "pipe.json"
+    target.write_text("old")
+    link.symlink_to(target)
+    with atomic_write(link) as file:
+        file.write("new")
+    assert link.is_symlink() and target.read_text() == "new"
+    os.mkfifo(pipe)
+    with pytest.raises(UserError, match="found a device or a pipe"), atomic_write(pipe) as file:
+        file.write("new")
+    assert pipe.is_fifo() and names(tmp_path) == ["a.json", "link.json", "pipe.json"]
