@@ -184,6 +184,7 @@ def recipe(sequence: Sequence, config: Config, options: RunOptions) -> dict[str,
 
 def tracker_of(config: Config, options: RunOptions) -> Tracker:
     """The tracker of a run, without the learned scene graph where nothing is written that it changes."""
+    scene_model.learned_scene(config.tracker.scene)  # what is missing or does not fit is said, needed or not
     if options.save_graph or options.save_video:
         return Tracker(config)
     without = config.tracker.model_copy(update={"scene": SceneSettings()})

@@ -152,6 +152,10 @@ def _next(batches: Iterator[Any], name: str, number: int) -> Any:
         return next(batches)
     except StopIteration:
         raise UserError(f"{name}: expected endless batches, found none behind number {number - 1}") from None
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrainingFailed(f"{name}: a process that prepares batches has died ({error}); --resume goes on") from None
 
 
 def _validate(fabric: Fabric, stage: Stage, whole: _Whole, ema: Ema | None, seed: int) -> dict[str, float]:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from scenegraph_track.training.checkpoints import load_state
 from scenegraph_track.training.interrupts import TrainingInterrupted
-from scenegraph_track.training.loop import TrainingFailed
+from scenegraph_track.training.loop import TrainingFailed, _next
 from scenegraph_track.training.monitor import read_log
 from scenegraph_track.training.run import run_training
 from scenegraph_track.training.settings import load_recipe
@@ -179,3 +179,19 @@ def test_mixed_precision_leaves_the_batch_as_it_is(tiny: Path, tmp_path: Path) -
 def test_a_stage_that_runs_out_of_batches(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="tiny: expected endless batches, found none behind number 4"):
         run_training(tiny, ["batches=5"], tmp_path / "run")
+
+
+def test_a_process_that_prepares_batches_and_dies_is_one_sentence() -> None:
+    def killed():
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+        yield
+
+    with pytest.raises(TrainingFailed, match="a process that prepares batches has died"):
+        _next(killed(), "graph", 0)
+
+    def wrong():
+        raise RuntimeError("a mistake of ours")
+        yield
+
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        _next(wrong(), "graph", 0)
