@@ -147,8 +147,8 @@ def hidden_overlap(world: NoisyWorld, scenes: list[SceneGraph]) -> float:
     whose: dict[int, int] = {}
     overlaps = []
     for one, scene in zip(world.frames, scenes):
-        nodes, row = scene.data["object"], {int(i): k for k, i in enumerate(one.ids)}
-        ids, boxes, state = nodes.track_id.tolist(), nodes.box.double().numpy(), nodes.state
+        nodes, row = scene.nodes, {int(i): k for k, i in enumerate(one.ids)}
+        ids, boxes, state = nodes["track_id"].tolist(), nodes["box"].double().numpy(), nodes["state"]
         seen = np.flatnonzero((state == int(ObjectState.VISIBLE)).numpy())
         if len(seen) and len(one.ids):
             iou = box_iou(boxes[seen], one.boxes)

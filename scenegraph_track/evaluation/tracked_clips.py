@@ -86,11 +86,11 @@ def tracked(scenes: Sequence, proposed: Proposed) -> list[Told]:
     """What a tracker makes of the same detections: all boxes that it shows, and the masks of those that are seen."""
     told = []
     for scene, found in zip(scenes, proposed.detections):
-        nodes, shown = scene.data["object"], scene.shown
-        seen = shown & (nodes.state == int(ObjectState.VISIBLE)) & (nodes.detection >= 0)
-        masks = _masks(found)[nodes.detection[seen].numpy()]
-        boxes = nodes.box[shown].double().numpy()
-        told.append(Told(nodes.track_id[shown].numpy(), boxes, masks, nodes.track_id[seen].numpy()))
+        nodes, shown = scene.nodes, scene.shown
+        seen = shown & (nodes["state"] == int(ObjectState.VISIBLE)) & (nodes["detection"] >= 0)
+        masks = _masks(found)[nodes["detection"][seen].numpy()]
+        boxes = nodes["box"][shown].double().numpy()
+        told.append(Told(nodes["track_id"][shown].numpy(), boxes, masks, nodes["track_id"][seen].numpy()))
     return told
 
 

@@ -41,7 +41,7 @@ _VECTORS = {  # how a vector of a node is spread over the scalar attributes of G
 
 def to_dict(scene: SceneGraph) -> dict[str, Any]:
     """The graph as plain Python values, in the layout of one JSON line."""
-    node = {name: scene.data["object"][name].tolist() for name in SceneGraph.NODE_FIELDS}
+    node = {name: scene.nodes[name].tolist() for name in SceneGraph.NODE_FIELDS}
     node["state"] = [ObjectState(s).name.lower() for s in node["state"]]
     ids = node["track_id"]
     objects = [{name: _plain(values[i]) for name, values in node.items()} for i in range(len(ids))]

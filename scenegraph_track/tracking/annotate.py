@@ -20,7 +20,7 @@ DRAWN_RELATION = "occludes"
 
 def drawable_scene(scene: SceneGraph, size: tuple[int, int]) -> Drawable:
     """What is drawn of a scene: objects that are shown, and hidden ones that are still inside the image (W, H)."""
-    nodes = scene.data["object"]
+    nodes = scene.nodes
     boxes = scene.boxes.double().numpy()
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     inside = ((centres >= 0) & (centres <= size)).all(1)
@@ -37,7 +37,7 @@ def drawable_scene(scene: SceneGraph, size: tuple[int, int]) -> Drawable:
         ids=scene.track_ids.numpy()[keep],
         boxes=boxes[keep],
         state=(state[keep] == ObjectState.HIDDEN).astype(np.int64),
-        hidden_for=nodes.hidden_for.double().numpy()[keep],
+        hidden_for=nodes["hidden_for"].double().numpy()[keep],
         arrows=tuple(arrows),
     )
 

@@ -25,7 +25,7 @@ def refined_scenes(scenes: Iterable[SceneGraph], refined: Tracks, names: Names) 
     """
     last_seen: dict[int, float] = {}
     for scene in scenes:
-        nodes = {name: scene.data["object"][name].numpy() for name in SceneGraph.NODE_FIELDS}
+        nodes = {name: scene.nodes[name].numpy() for name in SceneGraph.NODE_FIELDS}
         nodes["track_id"] = names.at(scene.frame_index, nodes["track_id"])
         nodes["hidden_by"] = names.at(scene.frame_index, nodes["hidden_by"])
         kept = _one_node_each(nodes["track_id"], nodes["state"])
@@ -64,7 +64,7 @@ def _with_new(nodes: dict[str, np.ndarray], ids: np.ndarray) -> dict[str, np.nda
     if len(new) == 0:
         return nodes
     blank = SceneGraph.build(0, 0.0, {"track_id": new, "embedding": np.zeros((len(new), nodes["embedding"].shape[1]))})
-    added = {name: blank.data["object"][name].numpy() for name in nodes}
+    added = {name: blank.nodes[name].numpy() for name in nodes}
     added["state"] = np.full(len(new), int(ObjectState.HIDDEN))
     added["visibility"] = np.zeros(len(new), dtype=np.float32)
     return {name: np.concatenate([values, added[name]]) for name, values in nodes.items()}

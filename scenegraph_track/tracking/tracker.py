@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -352,10 +352,10 @@ class Tracker:
             "class_id": tracks.classes,
             "detection": decided.detection,
         }
-        becomes = self._becomes(decided, detected if own is None else detected[own.free], frame)
+        becomes = partial(self._becomes, decided, detected, frame, own)
         if own is not None:
             nodes["detection"] = np.append(own.free, -1)[decided.detection]
-            nodes, becomes = own.joined_nodes(nodes), own.joined_edges(becomes, len(tracks))
+            nodes = own.joined_nodes(nodes)
             depths = np.concatenate([depths, _target_depths(own, detections, frame, space)])
         boxes, seen = nodes["box"], nodes["state"] == ObjectState.VISIBLE
         covered, _ = covers(boxes, boxes[seen], np.arange(len(boxes))[:, None] == np.flatnonzero(seen)[None])
@@ -377,12 +377,14 @@ class Tracker:
         if detections.embeddings is not None:
             nodes["embedding"] = _of_detection(_numpy(detections.embeddings), nodes["detection"], 0.0)
         if relates is None:
-            relates = relations_from_boxes(boxes[stay], None if depths is None else depths[stay])
-            relates["edge_index"] = np.flatnonzero(stay)[relates["edge_index"]]
+            relates = partial(_related, boxes, stay, depths)
         return state, SceneGraph.build(frame.index, frame.timestamp, nodes, relates, becomes)
 
-    def _becomes(self, decided: Association, detected: np.ndarray, frame: Frame) -> dict[str, np.ndarray]:
+    def _becomes(
+        self, decided: Association, detected: np.ndarray, frame: Frame, own: SeenTargets | None
+    ) -> dict[str, np.ndarray]:
         """Temporal edges: what was weighed, its share among its track's candidates, and the evidence of each cue."""
+        detected = detected if own is None else detected[own.free]
         track, detection = decided.candidates[:2].astype(np.int64)
         similar, told = decided.candidates[2], decided.candidates[3:].T
         owner = np.full(len(detected) + 1, -1)
@@ -407,12 +409,13 @@ class Tracker:
             known = np.isfinite(told[:, 0])
             probability = np.where(known, told[:, 0], probability)
             cue = np.where(known[:, None], told[:, 1:], cue)
-        return {
+        edges = {
             "edge_index": np.stack([track, owner[detection]]),
             "probability": probability,
             "cue": cue,
             "gap": frame.timestamp - decided.last_seen[track],
         }
+        return edges if own is None else own.joined_edges(edges, len(decided.tracks))
 
     def shown_chance(self, state: TrackerState, decided: Association, image_size: tuple[int, int] | None) -> np.ndarray:
         """(N,) chance that a predicted box lies on its object (IoU > 0.5) and that is no other's; NaN if seen."""
@@ -421,6 +424,12 @@ class Tracker:
         if len(hidden):
             chance[hidden] = load_rules()["predicted"](predicted_features(state, decided, image_size, hidden))
         return chance
+
+
+def _related(boxes: np.ndarray, stay: np.ndarray, depths: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Spatial edges between the rows that ``stay``, by stated rules."""
+    edges = relations_from_boxes(boxes[stay], None if depths is None else depths[stay])
+    return edges | {"edge_index": np.flatnonzero(stay)[edges["edge_index"]]}
 
 
 def predicted_features(
@@ -466,11 +475,11 @@ def tracks_of(scenes: Iterable[SceneGraph]) -> Tracks:
     observed = []
     for scene in scenes:
         shown = scene.shown
-        nodes = scene.data["object"]
+        nodes = scene.nodes
         frames.append(np.full(int(shown.sum()), scene.frame_index))
         for name, values in parts.items():
             values.append(nodes[name][shown].numpy())
-        observed.append((nodes.state[shown] == int(ObjectState.VISIBLE)).numpy())
+        observed.append((nodes["state"][shown] == int(ObjectState.VISIBLE)).numpy())
     if not frames:
         return Tracks.empty()
     joined = {name: np.concatenate(values) for name, values in parts.items()}

@@ -118,8 +118,8 @@ def compared(
     slot_of = np.full(1 + max((int(s.track_ids.max()) for s in scenes[LEARNED] if len(s)), default=0), -1)
     for t, frames in enumerate(zip(*scenes.values(), strict=True)):
         by = dict(zip(scenes, frames, strict=True))
-        nodes, slots = by[LEARNED].data["object"], detected_slots[t]
-        ids, detection = nodes.track_id.numpy(), nodes.detection.numpy()
+        nodes, slots = by[LEARNED].nodes, detected_slots[t]
+        ids, detection = nodes["track_id"].numpy(), nodes["detection"].numpy()
         slot_of[ids[detection >= 0]] = slots[detection[detection >= 0]]
         slot = slot_of[ids]
         inside = inside_part(world["boxes"][t].astype(float), size)
@@ -129,7 +129,7 @@ def compared(
         hidden = judged[~left & there]
         rows = {
             "boxes": _box_rows(by, hidden, world["boxes"][t, slot[hidden]]),
-            "left": {"away": nodes.hidden_for.numpy()[judged], "truth": left}
+            "left": {"away": nodes["hidden_for"].numpy()[judged], "truth": left}
             | {name: (s.states.numpy() == ObjectState.LEFT)[judged] for name, s in by.items()},
             "hidden_by": {"truth": _named(world["hider"][t, slot[hidden]], slots)}
             | {name: _named(slot_of[s.hidden_by.numpy()], slots)[hidden] for name, s in by.items()},
@@ -142,11 +142,11 @@ def compared(
 
 
 def _box_rows(scenes: dict[str, SceneGraph], rows: NDArray, truth: NDArray) -> dict[str, NDArray]:
-    found = {"away": scenes[LEARNED].data["object"].hidden_for.numpy()[rows]}
+    found = {"away": scenes[LEARNED].nodes["hidden_for"].numpy()[rows]}
     truth = torch.from_numpy(truth).double()
     height = (truth[:, 3] - truth[:, 1]).clamp(min=1.0)
     for name, scene in scenes.items():
-        boxes, std = scene.boxes[rows].double(), scene.data["object"].box_std[rows].double()
+        boxes, std = scene.boxes[rows].double(), scene.nodes["box_std"][rows].double()
         deviation = (std / height[:, None]).clamp(min=1e-6)
         found[f"iou {name}"] = paired_iou(boxes, truth).numpy()
         found[f"z {name}"] = (box_errors(boxes, truth, height) / deviation).numpy()

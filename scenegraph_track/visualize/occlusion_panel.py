@@ -125,10 +125,10 @@ def _frame(scene: SceneGraph, image: np.ndarray, view: np.ndarray, width: int) -
     rows = _inside(scene, view)
     boxes = (scene.boxes.double().numpy()[rows] - np.tile(view[:2], 2)) * factor
     hidden = scene.states.numpy()[rows] != ObjectState.VISIBLE
-    away = scene.data["object"].hidden_for.double().numpy()[rows]
+    away = scene.nodes["hidden_for"].double().numpy()[rows]
     drawn = draw_tracks(part, Drawable(scene.track_ids.numpy()[rows], boxes, hidden.astype(int), away), scale=1)
     pen = Pen(drawn)
-    std = scene.data["object"].box_std.double().numpy()[rows] * factor
+    std = scene.nodes["box_std"].double().numpy()[rows] * factor
     for box, deviation, identity in zip(boxes[hidden], std[hidden], scene.track_ids.numpy()[rows][hidden], strict=True):
         angle = np.linspace(0, 2 * np.pi, 61)
         ring = (box[:2] + box[2:]) / 2 + deviation[:2] * np.stack([np.cos(angle), np.sin(angle)], -1)
@@ -174,7 +174,7 @@ def _graph(scene: SceneGraph, view: np.ndarray, width: int, places: dict[int, fl
         _node(pen, place, str(ids[r]), color, radius, bool(hidden))
         if hidden:
             by = int(scene.hidden_by[r])
-            text = f"hidden {float(scene.data['object'].hidden_for[r]):.1f} s" + (f", by {by}" if by else "")
+            text = f"hidden {float(scene.nodes['hidden_for'][r]):.1f} s" + (f", by {by}" if by else "")
             size = np.array(pen.text_size(text, 0.8))
             corner = np.clip(place - [size[0] / 2, radius + size[1] + 4], 0, [width - size[0], height])
             pen.write(text, tuple(corner), color, 0.8)
