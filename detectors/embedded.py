@@ -9,7 +9,7 @@ import torch
 
 from detectors.errors import DetectorError
 from detectors.slot_detector import SlotDetector
-from geometry.weights import load_weights, read_metadata
+from geometry.weights import load_weights, recipe_section
 
 SHIPPED = Path(__file__).parent / "trained" / "detector.safetensors"
 """Weights of the detector that ships."""
@@ -49,5 +49,4 @@ def detector_recipe(file: str | Path) -> dict[str, Any]:
     Raises:
         GeometryError: The file is missing or is no weights file.
     """
-    recipe = read_metadata(file).get("recipe", {})
-    return recipe.get("detector_net", {}) if isinstance(recipe, dict) else {}
+    return recipe_section(file, "detector_net")

@@ -16,7 +16,7 @@ from geometry.errors import GeometryError
 from geometry.flow import dis_both_ways
 from geometry.flow_net import FlowNet
 from geometry.pose_net import PoseNet
-from geometry.weights import embedded_weights, load_weights, read_metadata
+from geometry.weights import embedded_weights, load_weights, recipe_section
 
 START = "dis_fine"
 """The flow that `LearnedFlow` corrects."""
@@ -99,7 +99,7 @@ def flow_estimator(path: str | Path | None = None) -> LearnedFlow:
 def depth_net(path: str | Path | None = None) -> DepthNet:
     """The trained depth network, built as its weights file says; ``path``: other weights."""
     file = embedded_weights("depth") if path is None else path
-    settings = {**_settings(file, "depth_net"), "pretrained": False}  # the file holds all weights
+    settings = {**recipe_section(file, "depth_net"), "pretrained": False}  # the file holds all weights
     return _loaded(_built(DepthNet, settings, file), "depth", file)
 
 
@@ -111,7 +111,7 @@ def depth_estimator(path: str | Path | None = None) -> LearnedDepth:
 def pose_net(path: str | Path | None = None) -> PoseNet:
     """The trained pose network, built as its weights file says; ``path``: other weights."""
     file = embedded_weights("pose") if path is None else path
-    return _loaded(_built(PoseNet, _settings(file, "pose_net"), file), "pose", file)
+    return _loaded(_built(PoseNet, recipe_section(file, "pose_net"), file), "pose", file)
 
 
 def _built(kind: Any, settings: dict[str, Any], path: str | Path) -> Any:
@@ -119,10 +119,3 @@ def _built(kind: Any, settings: dict[str, Any], path: str | Path) -> Any:
         return kind(**settings)
     except TypeError as error:
         raise GeometryError(f"{path}: the recipe in it does not describe a {kind.__name__} ({error})") from None
-
-
-def _settings(path: str | Path, section: str) -> dict[str, Any]:
-    """Arguments of the network from the recipe in a weights file."""
-    recipe = read_metadata(path).get("recipe", {})
-    settings = recipe.get(section, {}) if isinstance(recipe, dict) else {}
-    return settings if isinstance(settings, dict) else {}

@@ -38,6 +38,17 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     return {key: _value(text) for key, text in texts.items()}
 
 
+def recipe_section(path: str | Path, section: str) -> dict[str, Any]:
+    """A section of the recipe in a weights file, as the arguments of a network; empty where it has none.
+
+    Raises:
+        GeometryError: The file is missing or no safetensors file.
+    """
+    recipe = read_metadata(path).get("recipe", {})
+    values = recipe.get(section, {}) if isinstance(recipe, dict) else {}
+    return values if isinstance(values, dict) else {}
+
+
 def load_weights(module: nn.Module, path: str | Path, part: str | None = None) -> dict[str, Any]:
     """Load weights into a module where every name and shape fits, else load nothing.
 

@@ -252,17 +252,18 @@ def load_config(name: str | Path = "reference", overrides: Iterable[str] = ()) -
         UserError: No such configuration, a key that does not exist (with the nearest one), or a bad value; or weights
             of a folder are missing.
     """
-    named = named_configs()
+    named, overrides = named_configs(), tuple(overrides)
     path = named.get(str(name)) or Path(name)
-    if (path / SAVED).is_file():
-        values = read_settings(path / SAVED)
-        _point_into(path, values)
-        return parse_config(overridden(values, overrides), source=str(path / SAVED))
-    if not path.is_file():
+    saved = (path / SAVED).is_file()
+    if not saved and not path.is_file():
         near = difflib.get_close_matches(str(name), named, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UserError(f"{name}: neither a named configuration ({', '.join(named)}) nor a YAML file{hint}")
-    return parse_config(read_settings(path, overrides), source=str(path))
+    file = path / SAVED if saved else path
+    values = read_settings(file)
+    if saved:
+        _point_into(path, values)
+    return validated(Config, overridden(values, overrides), str(file), overrides=overrides)
 
 
 def _point_into(folder: Path, values: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import json
 import os
 import re
@@ -17,6 +18,8 @@ from scenegraph_track.errors import UserError
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """Lower-case suffixes of files that count as images in a folder."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def read_text(path: str | Path) -> str:
@@ -62,6 +65,17 @@ def list_images(folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in sorted(names, key=natural_key))
 
 
+def refuse_no_file(path: Path) -> None:
+    """Refuse to write where something stands that is no file.
+
+    Raises:
+        UserError: ``path`` is a folder, a device or a pipe.
+    """
+    if path.exists() and not path.is_file():
+        found = "a folder" if path.is_dir() else "a device or a pipe"
+        raise UserError(f"{path}: expected a file or a name that is free, found {found}")
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` (same folder, same suffix) that becomes ``path`` when the block ends well.
@@ -73,14 +87,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     Raises:
         UserError: The folder cannot be created or written, or ``path`` is a folder, a device or a pipe.
+        OSError: The disk is full; ``path`` is its file name where it had none.
     """
     path = Path(path)
     path = path.resolve() if path.is_symlink() else path
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise UserError(f"{path}: expected a file or a name that is free, found a device or a pipe")
+    refuse_no_file(path)
     temporary = _beside(path)
     try:
-        yield temporary
+        with _naming(path):
+            yield temporary
         try:
             temporary.replace(path)
         except OSError as error:
@@ -124,6 +139,7 @@ def atomic_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
 
     Raises:
         UserError: ``path`` is a file, or holds something and ``overwrite`` is not set, or cannot be written.
+        OSError: The disk is full; ``path`` is its file name where it had none.
     """
     path = Path(path)
     if path.is_dir() and not overwrite and any(path.iterdir()):
@@ -136,7 +152,8 @@ def atomic_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"{path}: cannot create the folder ({_reason(error)})") from None
     try:
-        yield temporary
+        with _naming(path):
+            yield temporary
         old = _beside(path)
         if path.is_dir():
             path.rename(old)
@@ -144,6 +161,17 @@ def atomic_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an error that says that the disk is full name this file, where it names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def _beside(path: Path) -> Path:

@@ -18,6 +18,9 @@ LARGEST_RELEASE = 25_000_000
 FORMATS = ("scenegraph-track weights 1", "scenegraph-track rules 1")
 """What files of weights that this package made call themselves."""
 
+_UNKNOWN = "not recorded"
+"""What a file does not say of itself."""
+
 _DATA = ("preset", "presets", "scenes", "clips", "sequences", "frames", "frame_rates", "size", "split")
 _HEAD = """---
 license: apache-2.0
@@ -39,6 +42,10 @@ from scenegraph_track import Tracker
 
 tracker = Tracker.from_pretrained("embedded")  # or the folder of this file, or its id on the hub
 ```
+"""
+_STEPS = f"""
+Step: the one whose weights these are, of those that the recipe planned; the best on validation, or the newest where the
+recipe names no figure to compare (`train.monitor`). "{_UNKNOWN}": the file does not say.
 """
 _ABOUT = """
 ## What they were trained on
@@ -83,6 +90,7 @@ def model_card(files: Mapping[str, Path], settings: str = "") -> str:
     own = {name: story for name, story in stories.items() if story.get("format") in FORMATS}
     size = sum(files[name].stat().st_size for name in files if files[name].is_file())
     parts = [_HEAD.format(version=__version__), f"\n## Files ({size / 1e6:.1f} MB in all)\n\n{_table(files, own)}"]
+    parts += [_STEPS, _histories(own)] if own else []
     others = [name for name in files if name not in own]
     if others:
         names = ", ".join(f"`{name}`" for name in others)
@@ -103,20 +111,42 @@ def _table(files: Mapping[str, Path], stories: Mapping[str, Mapping[str, Any]]) 
     lines = ["| file | MB | stage | data | seed | step | version | commit |", "|---|---|---|---|---|---|---|---|"]
     for name, story in stories.items():
         recipe = story.get("recipe", {})
-        commit = str(story.get("commit", "?"))
+        commit = str(story.get("commit", ""))
         short = commit[:9] + ("-dirty" if commit.endswith("-dirty") else "")
         cells = (
             name,
             f"{files[name].stat().st_size / 1e6:.2f}",
             story.get("stage", "rules"),
             _data(recipe),
-            story.get("seed", recipe.get("seed", "?")),
-            story.get("step", "?"),
-            story.get("version", "?"),
-            short,
+            story.get("seed", recipe.get("seed", _UNKNOWN)),
+            _step(story),
+            story.get("version", _UNKNOWN),
+            short or _UNKNOWN,
         )
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _step(story: Mapping[str, Any]) -> str:
+    """The step of the weights, and how many the recipe planned."""
+    if "step" not in story:
+        return _UNKNOWN
+    planned = _train(story).get("steps")
+    return str(story["step"]) if planned is None else f"{story['step']} of {planned}"
+
+
+def _histories(stories: Mapping[str, Mapping[str, Any]]) -> str:
+    """What came before the run of the recipe, where a file says so."""
+    lines = []
+    for name, story in stories.items():
+        before = ["began with the weights of an earlier run (`train.start`)"] if _train(story).get("start") else []
+        before += [story["history"]] if "history" in story else []
+        lines += [f"- **{name}**: {'; '.join(before)}\n"] if before else []
+    return "\nNot by the run of the recipe alone:\n\n" + "".join(lines) if lines else ""
+
+
+def _train(story: Mapping[str, Any]) -> Mapping[str, Any]:
+    return story.get("recipe", {}).get("train", {})
 
 
 def _data(recipe: Mapping[str, Any]) -> str:
@@ -132,7 +162,7 @@ def _data(recipe: Mapping[str, Any]) -> str:
         if facts:
             text = ", ".join(f"{key} {_listed(value)}" for key, value in facts.items())
             told.append(f"{name}: {text}" if name else text)
-    return "; ".join(told) or "?"
+    return "; ".join(told) or _UNKNOWN
 
 
 def _listed(value: Any) -> str:

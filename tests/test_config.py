@@ -47,15 +47,19 @@ def test_a_file_may_name_only_what_differs(tmp_path: Path) -> None:
     [
         ("tracker.life.hiden_seconds=1", "unknown setting tracker.life.hiden_seconds; did you mean .*hidden_seconds"),
         ("traker.life.hidden_seconds=1", "unknown setting traker; did you mean tracker"),
+        ("tracker.nosuch=1", "^--set tracker.nosuch=1: unknown setting tracker.nosuch; known: kind, scores,"),
         ("tracker.life=1", "tracker.life: .*found 1"),
         ("tracker.life.hidden_seconds.more=1", "hidden_seconds is a value, not a group"),
         ("tracker.life.hidden_seconds", "expected key=value"),
         ("tracker.life.hidden_seconds=[1", "expected a YAML value"),
-        ("tracker.life.hidden_seconds=-1", "tracker.life.hidden_seconds: .*greater than or equal to 0.*found -1"),
+        (
+            "tracker.life.hidden_seconds=-1",
+            "^--set tracker.life.hidden_seconds=-1: .*hidden_seconds: .*greater than or equal to 0.*found -1",
+        ),
         ("tracker.life.hidden_seconds=soon", "tracker.life.hidden_seconds: .*found 'soon'"),
         ("tracker.life.hidden_seconds=", "tracker.life.hidden_seconds: .*found None"),
         ("tracker.motion.acceleration=.nan", "tracker.motion.acceleration"),
-        ("tracker.scores.low=0.65", "tracker.scores: expected low <= high <= birth"),
+        ("tracker.scores.low=0.65", "^--set tracker.scores.low=0.65: tracker.scores: expected low <= high <= birth"),
         ("tracker.kind=magic", "tracker.kind: .*found 'magic'"),
         ("geometry.flow=magic", r"geometry.flow: expected one of none, .*, or a file \*\.safetensors .*'magic'"),
     ],
@@ -63,6 +67,14 @@ def test_a_file_may_name_only_what_differs(tmp_path: Path) -> None:
 def test_refuses_with_the_key(override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_config("reference", [override])
+
+
+def test_what_a_file_says_wrongly_is_not_blamed_on_an_override(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("tracker:\n  life:\n    confirm_hits: 0\n")
+    with pytest.raises(UserError, match=r"mine\.yaml: tracker\.life\.confirm_hits: "):
+        load_config(tmp_path / "mine.yaml", ["tracker.life.hidden_seconds=2"])
+    with pytest.raises(UserError, match=r"^--set tracker\.life\.confirm_hits=-1: "):
+        load_config(tmp_path / "mine.yaml", ["tracker.life.confirm_hits=2", "tracker.life.confirm_hits=-1"])
 
 
 def test_refuses_what_is_no_configuration(tmp_path: Path) -> None:

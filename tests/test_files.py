@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def test_atomic_path_keeps_the_suffix_for_encoders(tmp_path):
 
 def test_a_folder_where_the_file_should_stand_is_an_error(tmp_path):
     (tmp_path / "a.txt").mkdir()
-    with pytest.raises(UserError, match=r"a\.txt: cannot write"), atomic_write(tmp_path / "a.txt") as file:
+    with pytest.raises(UserError, match=r"a\.txt: .* found a folder"), atomic_write(tmp_path / "a.txt") as file:
         file.write("x")
     (tmp_path / "f").touch()
     with pytest.raises(UserError, match="cannot create the folder"), atomic_write(tmp_path / "f" / "x") as file:
@@ -98,6 +99,20 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
         (temporary / "b").write_text("2")
     assert names(path) == ["b"]
     assert names(path.parent) == ["out"]
+
+
+def test_a_full_disk_is_named_by_the_file_that_does_not_fit(tmp_path):
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for place in (atomic_write, atomic_path, atomic_folder):
+        with pytest.raises(OSError) as caught, place(tmp_path / "a.txt"):
+            full()
+        assert caught.value.filename == str(tmp_path / "a.txt")
+    assert names(tmp_path) == []
+    with pytest.raises(OSError) as caught, atomic_write(tmp_path / "a.txt"):
+        (tmp_path / "input.txt").read_text()
+    assert caught.value.filename == str(tmp_path / "input.txt")  # what the block itself names stays
 
 
 def test_links_stay_links_and_pipes_stay_pipes(tmp_path):

@@ -46,6 +46,25 @@ def test_the_card_says_what_the_files_say(tmp_path: Path) -> None:
     assert "folder: objects" in card and "elsewhere" not in card, "no paths of the machine that it ran on"
 
 
+def test_the_card_tells_the_step_that_is_kept_and_what_was_before(tmp_path: Path) -> None:
+    path = tmp_path / "one.safetensors"
+    train = {"steps": 1800, "start": {"depth": "runs/a.safetensors"}}
+    story = {"stage": "depth", "step": 1500, "recipe": {"train": train}, "history": "400 steps on less data"}
+    save_weights(path, {"a": torch.zeros(3)}, story)
+    card = model_card({"one": path})
+    assert "| one | 0.00 | depth | not recorded | not recorded | 1500 of 1800 | not recorded | not recorded |" in card
+    told = "- **one**: began with the weights of an earlier run (`train.start`); 400 steps on less data"
+    assert f"Not by the run of the recipe alone:\n\n{told}\n\n## What" in card
+
+
+def test_what_a_file_does_not_say_is_said_in_words() -> None:
+    table = model_card(shipped_files()).split("\n\nStep:")[0]
+    assert "?" not in table.split("## Files")[1]
+    rows = {line.split(" | ")[0]: line for line in table.splitlines()}
+    assert rows["| rules"].endswith("| 0 | not recorded | not recorded | not recorded |")
+    assert rows["| scene"].endswith("| 0 | 1500 of 1500 | 0.1.0 | not recorded |")
+
+
 def test_files_of_others_are_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "backbone").mkdir()
     card = model_card({"backbone": tmp_path / "backbone"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from dataclasses import fields
@@ -104,6 +105,22 @@ def test_detections_allow_empty_zero_area_raw_scores_and_unknown_depth() -> None
     assert len(Detections.empty()) == 0
     assert len(Detections.from_arrays([])) == 0
     assert len(Detections.from_arrays([[5, 5, 5, 5]], [-73.5], depths=[float("nan")])) == 1
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([[1, 2, 3]], r"expected \([NM], 4\) xyxy pixels, found shape \(1, 3\)"),
+        ([1, 2, 3, 4], r"expected \([NM], 4\) xyxy pixels, found shape \(4,\)"),
+        ([[1, 2, 3, 4], [5]], "expected an array of numbers"),
+        ([["left", 2, 3, 4]], "expected an array of numbers"),
+    ],
+)
+def test_boxes_that_are_none_are_refused_by_their_name(boxes: list, message: str) -> None:
+    with pytest.raises(UserError, match=rf"^Detections\.boxes: {message}"):
+        Detections.from_arrays(boxes, [0.5] * len(boxes))
+    with pytest.raises(UserError, match=rf"^Tracks\.boxes: {message}"):
+        Tracks.from_arrays([0] * len(boxes), [1] * len(boxes), boxes)
 
 
 def test_detections_own_their_numbers() -> None:
@@ -293,6 +310,13 @@ def test_scene_graph_equality_sees_every_field() -> None:
     assert scene != SceneGraph.build(5, 0.16, {"track_id": [3, 8], "box": BOXES, "score": [0.5, float("nan")]})
 
 
+def test_loading_pyg_warns_of_nothing() -> None:
+    # Its own use of torch is deprecated, which is nothing to a user; other such warnings would be errors here.
+    code = "from scenegraph_track import SceneGraph; print(SceneGraph.build(0, 0.0, {'track_id': [1]}).data.num_nodes)"
+    command = [sys.executable, "-W", "error::FutureWarning", "-c", code]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1\n"
+
+
 # --- TrackerState ----------------------------------------------------------------------------------------------------
 
 
@@ -318,6 +342,8 @@ def test_state_from_a_file_that_is_none(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match="no such file"):
         TrackerState.load(tmp_path / "absent")
+    with pytest.raises(UserError, match="expected a file with a tracker state, found a folder"):
+        TrackerState.load(tmp_path)
     (tmp_path / "text").write_text("no safetensors")
     with pytest.raises(UserError, match="text: expected a tracker state"):
         TrackerState.load(tmp_path / "text")
@@ -329,19 +355,23 @@ def test_state_from_a_file_that_is_none(tmp_path: Path) -> None:
         TrackerState.load(tmp_path / "partial")
 
 
-# --- imports ---------------------------------------------------------------------------------------------------------
+def test_edges_given_as_functions_are_made_once_when_they_are_looked_at() -> None:
+    asked = []
+
+    def related() -> dict:
+        asked.append(1)
+        return {"edge_index": [[1, 0], [0, 1]], "adjacency": [0.5, 0.25]}
+
+    scene = SceneGraph.build(3, 0.5, {"track_id": [7, 9], "shown": [True, False]}, related)
+    assert scene.track_ids.tolist() == [7, 9] and scene.shown.tolist() == [True, False] and len(scene) == 2
+    assert asked == []
+    assert scene.adjacency.tolist() == [0.25, 0.5] and scene.data["object"].track_id.tolist() == [7, 9]
+    assert scene.relates_index.tolist() == [[0, 1], [1, 0]] and asked == [1]
+    told = SceneGraph.build(3, 0.5, {"track_id": [7, 9], "shown": [True, False]}, related())
+    assert scene == told and pickle.loads(pickle.dumps(scene)) == told
 
 
-def test_what_is_embedded_loads_no_heavy_package() -> None:
-    # Containers, graph and target models must not drag video, models or metrics along, nor does using our own encoder.
-    code = """
-import sys, torch, scenegraph_track, scenegraph_track.structures, scenegraph_track.graph
-from scenegraph_track import Detections, SceneGraph
-print([name for name in ("cv2", "timm", "transformers", "av", "trackeval", "supervision") if name in sys.modules])
-import scenegraph_track.target.embedded
-from scenegraph_track.target.one_stream import OneStreamEncoder, SmallViT
-OneStreamEncoder(SmallViT(32, 8, 24, 1, 3), 16, 32)(torch.rand(1, 1, 3, 16, 16), torch.rand(1, 3, 32, 32))
-print([name for name in ("cv2", "timm", "transformers") if name in sys.modules])
-"""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["[]", "[]"]
+def test_edges_made_later_are_checked_as_well() -> None:
+    scene = SceneGraph.build(0, 0.0, {"track_id": [3]}, becomes=lambda: {"edge_index": [[0], [4]]})
+    with pytest.raises(UserError, match="becomes"):
+        _ = scene.data

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 
 from scenegraph_track.cli.app import run
 
 __all__ = ["main"]
 
 # Here, so that worker processes have it too.  Products of small matrices gain nothing from threads, and must not depend
-# on their number; the warning is about torch_geometric's use of torch and says nothing to a user.
+# on their number.  The hub's library warns of each of its attempts; what has become of them is said in one sentence.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated", category=FutureWarning)
+os.environ.setdefault("HF_HUB_VERBOSITY", "error")
 
 
 def main() -> None:

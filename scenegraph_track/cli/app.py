@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from scenegraph_track.cli.console import (
+    FAILED,
     USAGE,
     BadUsage,
     Failed,
@@ -62,11 +63,14 @@ def _main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    """Track the objects of videos, keep a scene graph of them, and keep each identity while its object is hidden."""
+    """Track the objects of videos, keep a scene graph of them, and keep each identity while its object is hidden.
+
+    Exit codes: 0 done; 1 the work failed; 2 the command is wrong; 130 interrupted.
+    """
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code: 0 done, 1 it failed, 2 it was called wrongly, 130 interrupted."""
+    """Run one command and return its exit code: 0, or `FAILED`, `USAGE` or `INTERRUPTED`."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\b")
     listen_to_logs()
     command = typer.main.get_command(app)
@@ -74,8 +78,8 @@ def run(arguments: list[str]) -> int:
         code = command.main(arguments or ["--help"], prog_name="scenegraph-track", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except Failed:
-        return 1
+    except Failed as failed:
+        return failed.code
     except Interrupted as stopped:
         complain(str(stopped))
         return INTERRUPTED
@@ -84,7 +88,7 @@ def run(arguments: list[str]) -> int:
         if not known or os.environ.get(DEBUG, "0") not in ("", "0"):
             raise
         complain(error.format_message() if isinstance(error, _UsageError) else sentence(error))
-        return USAGE if isinstance(error, BadUsage | _UsageError) else 1
+        return USAGE if isinstance(error, BadUsage | _UsageError) else FAILED
     if code == INTERRUPTED:
-        complain("interrupted; what is finished is whole, and the same command goes on from there")
+        complain("interrupted; what is finished is whole and kept, and the same command begins the rest anew")
     return code if isinstance(code, int) else 0

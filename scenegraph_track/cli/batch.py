@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from geometry.errors import GeometryError
-from scenegraph_track.cli.console import sentence
-from scenegraph_track.cli.crew import ALONE, Crew, Died, execute
-from scenegraph_track.cli.manifest import DONE, FAILED, Manifest
+from scenegraph_track.cli import manifest
+from scenegraph_track.cli.console import FAILED, USAGE, sentence, wrong_usage
+from scenegraph_track.cli.crew import ALONE, Crew, Died, execute, warn
+from scenegraph_track.cli.manifest import Manifest
 from scenegraph_track.cli.progress import progress_bar
 from scenegraph_track.config import Config
 from scenegraph_track.data.sequences import Sequence
@@ -20,8 +20,22 @@ from scenegraph_track.tracking.outputs import Outputs
 from scenegraph_track.tracking.run import RunOptions, RunReport, Tick, recipe, run_sequence, tracker_of
 from scenegraph_track.tracking.tracker import Tracker
 
-Outcome = RunReport | str
-"""The report of a run, or the sentence that says why it failed."""
+
+@dataclass(frozen=True)
+class Failure:
+    """What became of a sequence that could not be done.
+
+    Args:
+        text: Why, a sentence.
+        code: The exit code that says as much.
+    """
+
+    text: str
+    code: int = FAILED
+
+
+Outcome = RunReport | Failure
+"""What became of a sequence."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +84,13 @@ class Batch:
             kept.begin((sequence.name for sequence in sequences), done)
         try:
             with progress_bar(frames, len(sequences), self.quiet) as bar:
-                for told in execute(self.one, sequences, self.crew, bar.advance, _warn):
+                for told in execute(self.one, sequences, self.crew, bar.advance):
                     sequence = sequences[told.index]
                     if isinstance(told, Died):
                         if kept is not None:
                             kept.tell(sequence.name, retried=told.deaths - told.given_up)
                         if not told.given_up:
-                            _warn(f"{sequence.path}: the process that worked on it died; it is begun anew")
+                            warn(f"{sequence.path}: the process that worked on it died; it is begun anew")
                             continue
                     outcome = _given_up(sequence, told) if isinstance(told, Died) else told.result
                     if kept is not None:
@@ -92,19 +106,15 @@ class Batch:
         try:
             return run_sequence(sequence, self.config, self.folder, self.options, tick, self._tracker)
         except (UserError, GeometryError, OSError) as error:
-            return sentence(error)
+            return Failure(sentence(error), USAGE if wrong_usage(error) else FAILED)
 
 
-def _given_up(sequence: Sequence, died: Died) -> str:
-    return f"{sequence.path}: the process that worked on it died {died.deaths} times (out of memory?)"
+def _given_up(sequence: Sequence, died: Died) -> Failure:
+    return Failure(f"{sequence.path}: the process that worked on it died {died.deaths} times (out of memory?)")
 
 
 def _facts(outcome: Outcome) -> dict[str, str | int]:
     """What the manifest says of a sequence that has ended."""
-    if isinstance(outcome, str):
-        return {"state": FAILED, "error": outcome}
-    return {"state": DONE, "frames": outcome.frames}
-
-
-def _warn(text: str) -> None:
-    logging.getLogger(__name__).warning("%s", text)
+    if isinstance(outcome, Failure):
+        return {"state": manifest.FAILED, "error": outcome.text}
+    return {"state": manifest.DONE, "frames": outcome.frames}

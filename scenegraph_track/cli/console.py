@@ -11,16 +11,32 @@ from rich.console import Console
 
 from scenegraph_track.errors import FormatError, UserError
 
-USAGE = 2
-"""Exit code of a command that was called wrongly."""
+FAILED, USAGE = 1, 2
+"""Exit codes of what goes wrong.
+
+2: the command is wrong: an option that does not exist, a bad value, a path that is not there, a file that would be
+overwritten.  1: the work failed: a file does not hold what it should, a disk is full, some of many sequences could not
+be done.
+"""
+
+_ENDLESS = 10_000
+"""Columns of what is no terminal."""
 
 
 class BadUsage(UserError):
-    """The command line asks for something that is not there or makes no sense."""
+    """The command line asks for something that is not there or makes no sense: exit code `USAGE`."""
 
 
 class Failed(Exception):
-    """The command has said what went wrong already."""
+    """The command has said what went wrong already.
+
+    Args:
+        code: `FAILED` or `USAGE`.
+    """
+
+    def __init__(self, code: int = FAILED) -> None:
+        super().__init__()
+        self.code = code
 
 
 class Interrupted(Exception):
@@ -28,8 +44,11 @@ class Interrupted(Exception):
 
 
 def out() -> Console:
-    """Standard output as it is now."""
-    return Console(highlight=False, soft_wrap=True)
+    """Standard output as it is now; where it is no terminal nothing is cut to a width."""
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = _ENDLESS
+    return console
 
 
 def err() -> Console:
@@ -69,33 +88,35 @@ def sentence(error: Exception) -> str:
     return str(error)
 
 
+def wrong_usage(error: Exception) -> bool:
+    """Whether an error says that the command is wrong, where it comes from what the command was given."""
+    return isinstance(error, ValueError) and for_people(error) and not isinstance(error, FormatError)
+
+
 @contextmanager
 def usage() -> Iterator[None]:
-    """Errors inside are mistakes in the command line, unless a file does not fit its format."""
+    """Errors inside are mistakes in the command line, unless a file does not fit its format (see `wrong_usage`)."""
     try:
         yield
-    except FormatError:
-        raise
     except ValueError as error:
-        if not for_people(error):
+        if not wrong_usage(error):
             raise
         raise BadUsage(str(error)) from error
 
 
-def choose(option: str, value: str | None, known: Collection[str], prefix: str = "") -> None:
+def choose(option: str, value: str | None, known: Collection[str]) -> None:
     """Refuse a value that is not known; None, the default, always is.
 
     Args:
         option: As it is written.
         value: What was given.
-        known: What could be, to which ``prefix`` is written too.
-        prefix: Before the value as it was written.
+        known: What could be.
 
     Raises:
         BadUsage: The value is none of them.
     """
     if value is not None and value not in known:
-        raise BadUsage(f"{option} {prefix}{value}: expected one of {', '.join(prefix + name for name in known)}")
+        raise BadUsage(f"{option} {value}: expected one of {', '.join(known)}")
 
 
 class Once(logging.Handler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -94,24 +95,25 @@ def workers_option(what: str, **panel: Any) -> Any:
     )
 
 
+def warn(text: str) -> None:
+    """Log a warning, as what works in this process does by itself."""
+    logging.getLogger(__name__).warning("%s", text)
+
+
 def execute(
-    function: Callable[[Item, Tick], Result],
-    items: Sequence[Item],
-    crew: Crew,
-    tick: Tick = lambda frames: None,
-    warn: Callable[[str], None] = lambda text: None,
+    function: Callable[[Item, Tick], Result], items: Sequence[Item], crew: Crew, tick: Tick = lambda frames: None
 ) -> Iterator[Ended | Died]:
     """Call a function for each item, each on one thread, and tell as they end, in any order.
 
     An item whose worker died (killed, out of memory) is begun anew, `RETRIES` times at most.  What the function raises
-    is raised here.  Where this is left before its end, what is unfinished is stopped at its next tick.
+    is raised here, and its warnings are logged here.  Where this is left before its end, what is unfinished is stopped
+    at its next tick.
 
     Args:
         function: It, the items and what it gives can be sent to another process.
         items: What it is called with, and a function to tell of progress.
         crew: Who works.
         tick: Is told of the progress of all items.
-        warn: Is told of the warnings of other processes.
 
     Raises:
         UserError: Ray is wanted and not installed, or its cluster cannot be reached.

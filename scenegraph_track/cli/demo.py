@@ -14,7 +14,6 @@ from scenegraph_track.files import atomic_write
 if TYPE_CHECKING:
     from scenegraph_track.data.sequences import Sequence
     from scenegraph_track.evaluation.mot import Evaluation
-    from scenegraph_track.tracking.outputs import Outputs
 
 NAME = "scene"
 """Name of the sequence of the demo."""
@@ -26,6 +25,7 @@ SIZE, FRAMES, FRAME_RATE = (640, 360), 150, 15.0
 def demo(
     to: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to leave everything in.")] = Path("demo"),
     seed: Annotated[int, typer.Option(min=0, help="Which scene to generate.")] = 13,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier demo in that folder.")] = False,
 ) -> None:
     """Generate a short scene, track it, and show what comes out: video, scene graph and figures.
 
@@ -42,7 +42,7 @@ def demo(
 
     outputs = Outputs(to, NAME)
     with usage():
-        _refuse_strangers(outputs)
+        _refuse(outputs.folder, overwrite)
     with err().status("generating a scene"):
         write_world(sample_scene("standard", "val", seed, SIZE, FRAMES, FRAME_RATE), to / NAME, overwrite=True)
     sequences = find_sequences(to / NAME)
@@ -88,13 +88,14 @@ def write_occlusion(graphs: Path, sequence: Sequence, path: Path) -> bool:
     return True
 
 
-def _refuse_strangers(outputs: Outputs) -> None:
-    """Only an earlier demo may be replaced."""
-    folder = outputs.folder
+def _refuse(folder: Path, overwrite: bool) -> None:
+    """Only an earlier demo may be replaced, and only where that is wanted."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: expected a folder, found a file")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / NAME / "seqinfo.ini").is_file():
         raise UserError(f"{folder}: the folder holds other things than a demo; choose another --out")
+    if (folder / NAME).exists() and not overwrite:
+        raise UserError(f"{folder} exists already: add --overwrite to replace it, or choose another --out")
 
 
 def _explanation(to: Path, frame: int, pictured: bool, evaluation: Evaluation) -> str:

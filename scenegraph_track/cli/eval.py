@@ -12,7 +12,8 @@ from typer.core import TyperGroup
 from scenegraph_track.cli import eval_geometry, eval_language, eval_objects, eval_occlusion, eval_points, eval_single
 from scenegraph_track.cli.console import choose, out, usage
 from scenegraph_track.cli.crew import ALONE, Crew
-from scenegraph_track.cli.eval_groups import Workers
+from scenegraph_track.cli.eval_groups import Workers, grouped
+from scenegraph_track.cli.output_files import Tables
 from scenegraph_track.cli.result_files import annotated_sequences, read_result, read_truth, result_files
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ for command in (
 
 
 @app.command()
+@grouped
 def mot(
     source: Annotated[
         str, typer.Argument(help="A sequence with ground truth, or a folder of them (a split).", show_default=False)
@@ -66,11 +68,12 @@ def mot(
         Path,
         typer.Option(
             metavar="DIR",
-            help="Folder with <sequence>.txt in MOTChallenge format, by whatever tracker; a file where SOURCE is one "
+            help="Folder with SEQUENCE.txt in MOTChallenge format, by whatever tracker; a file where SOURCE is one "
             "sequence.",
             show_default=False,
         ),
     ],
+    *,
     benchmark: Annotated[
         str,
         typer.Option(
@@ -82,13 +85,8 @@ def mot(
     no_preproc: Annotated[
         bool, typer.Option("--no-preproc", help="The same as --benchmark none: every box counts.")
     ] = False,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all figures as flat JSON, name: value.")
-    ] = None,
-    csv_file: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write all figures as CSV, a row a sequence.")
-    ] = None,
     workers: Workers = ALONE,
+    files: Tables,
 ) -> None:
     """HOTA, CLEAR and Identity figures of multi-object tracking, per sequence and combined.
 
@@ -100,13 +98,13 @@ def mot(
     choose("--benchmark", benchmark, BENCHMARKS)
     with usage():
         sequences = annotated_sequences(source)
-        files = result_files(sequences, results)
-    evaluation = evaluate_files(sequences, files, "none" if no_preproc else benchmark, workers)
+        found = result_files(sequences, results)
+    evaluation = evaluate_files(sequences, found, "none" if no_preproc else benchmark, workers)
     print_table(evaluation, out())
-    if json_file:
-        write_json(evaluation, json_file)
-    if csv_file:
-        write_csv(evaluation, csv_file)
+    if files.json:
+        write_json(evaluation, files.json)
+    if files.csv:
+        write_csv(evaluation, files.csv)
 
 
 def evaluate_files(

@@ -9,9 +9,8 @@ import typer
 
 from scenegraph_track.cli.console import BadUsage, note, usage
 from scenegraph_track.cli.crew import ALONE
-from scenegraph_track.cli.eval_groups import WHAT, Clips, Folder, Networks, Output, Scale, Weights, Workers, grouped
+from scenegraph_track.cli.eval_groups import WHAT, Clips, Folder, Networks, Scale, Weights, Workers, grouped
 from scenegraph_track.cli.geometry_report import (
-    Files,
     depth_sheet,
     flow_sheet,
     show,
@@ -19,6 +18,7 @@ from scenegraph_track.cli.geometry_report import (
     show_motion,
     trajectory_sheet,
 )
+from scenegraph_track.cli.output_files import Output
 
 
 @grouped
@@ -72,7 +72,7 @@ def depth(
     if not scale:
         raise BadUsage("--no-scale: video depth has no scale of its own; it goes with --results")
     source = clips.source(folder)
-    measuring = Measuring.prepare(source, **vars(networks), workers=workers, prior=clips.worlds)
+    measuring = Measuring.prepare(source, **vars(networks), workers=workers, prior=clips.preset)
     figures, rows, shown = measuring.measure("depth", depth_report, files.rows)
     show_depth(figures)
     files.finish(figures, rows, measuring.about(), PROTOCOL)
@@ -117,7 +117,7 @@ def pose(
     if not scale:
         raise BadUsage("--no-scale: the motions of one camera have no scale of their own; it goes with --truth")
     source = clips.source(folder)
-    measuring = Measuring.prepare(source, **vars(networks), workers=workers, prior=clips.worlds)
+    measuring = Measuring.prepare(source, **vars(networks), workers=workers, prior=clips.preset)
     figures, rows, _ = measuring.measure("pose", pose_report, 0)
     followed = measuring.follow(trajectories)
     figures["trajectory"] = trajectory_report(followed)
@@ -126,21 +126,23 @@ def pose(
     files.draw(lambda: trajectory_sheet(followed))
 
 
-def _judge_trajectory(result: Path | None, truth: Path | None, scale: bool, files: Files) -> None:
+def _judge_trajectory(result: Path | None, truth: Path | None, scale: bool, files: Output) -> None:
     """Compare two files."""
     from scenegraph_track.evaluation.trajectories import compare, read_trajectory
 
     if result is None or truth is None:
         raise BadUsage("expected a trajectory and --truth: eval pose RESULT.txt --truth TRUTH.txt")
-    with usage():
-        found = compare(result.stem, read_trajectory(result), read_trajectory(truth), scale)
+    for path in (result, truth):
+        if not path.is_file():
+            raise BadUsage(f"{path}: no such file")
+    found = compare(result.stem, read_trajectory(result), read_trajectory(truth), scale)
     figures = {**vars(found.figures), "alignment": "Sim(3)" if scale else "SE(3)"}
     show(f"{result.name} aligned by {figures['alignment']}", {result.stem: vars(found.figures), "still": found.still})
     files.finish(figures, {}, {}, ())
     files.draw(lambda: trajectory_sheet([found]))
 
 
-def _judge_depth_files(folder: Path | None, results: Path, scale: bool, files: Files) -> None:
+def _judge_depth_files(folder: Path | None, results: Path, scale: bool, files: Output) -> None:
     """Compare the depth maps of two folders."""
     from scenegraph_track.evaluation.depth_files import compare_folders
     from scenegraph_track.evaluation.geometry import mean_figures

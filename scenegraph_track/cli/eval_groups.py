@@ -12,9 +12,8 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from scenegraph_track.cli.crew import Crew, workers_option
-from scenegraph_track.cli.geometry_report import Files
 
-WHERE, WHAT, TO = "Measured on", "Measured", "Output"
+WHERE, WHAT = "Measured on", "Measured"
 Folder = Annotated[
     Path | None,
     typer.Argument(
@@ -40,7 +39,7 @@ Scale = Annotated[bool, typer.Option("--scale/--no-scale", help="Whether the sca
 class Clips:
     """What is measured on: worlds, unless there is a folder."""
 
-    worlds: Annotated[str, typer.Option(metavar="PRESET", help="Kind of worlds.", rich_help_panel=WHERE)] = "standard"
+    preset: Annotated[str, typer.Option(metavar="NAME", help="Kind of worlds.", rich_help_panel=WHERE)] = "standard"
     split: Annotated[
         str | None,
         typer.Option(help="Part of the worlds: train, val or test.  [default: test]", rich_help_panel=WHERE),
@@ -60,7 +59,7 @@ class Clips:
         """The clips of worlds or of a folder; ``makers`` are ``worlds`` and ``recorded`` of `choose_source`."""
         from scenegraph_track.cli.measuring import choose_source
 
-        return choose_source(folder, self.worlds, self.split, self.sequences, self.frames, self.size, **makers)
+        return choose_source(folder, self.preset, self.split, self.sequences, self.frames, self.size, **makers)
 
 
 @dataclass(frozen=True)
@@ -94,23 +93,6 @@ class Networks:
         ),
     ] = None
     weights: Weights = None
-
-
-@dataclass(frozen=True)
-class Output(Files):
-    """Where figures go besides the screen."""
-
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write all figures as JSON.", rich_help_panel=TO)
-    ] = None
-    csv: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write all figures as CSV, a row a sequence.", rich_help_panel=TO),
-    ] = None
-    picture: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Draw the first sequences (.jpg or .png).", rich_help_panel=TO),
-    ] = None
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

@@ -11,14 +11,15 @@ import typer
 
 from scenegraph_track.cli.console import choose, out, say, usage
 from scenegraph_track.cli.crew import ALONE, Crew
-from scenegraph_track.cli.eval_groups import TO, WHAT, WHERE, Workers, grouped
-from scenegraph_track.cli.geometry_report import Files, show
+from scenegraph_track.cli.eval_groups import WHAT, WHERE, Workers, grouped
+from scenegraph_track.cli.geometry_report import show
+from scenegraph_track.cli.output_files import Tables
 
 
 @dataclass(frozen=True)
 class _Clips:
-    preset: Annotated[str, typer.Option(metavar="PRESET", help="Kind of worlds.", rich_help_panel=WHERE)] = "standard"
-    worlds: Annotated[int, typer.Option(min=1, help="How many worlds.", rich_help_panel=WHERE)] = 60
+    preset: Annotated[str, typer.Option(metavar="NAME", help="Kind of worlds.", rich_help_panel=WHERE)] = "standard"
+    sequences: Annotated[int, typer.Option(min=1, help="How many worlds.", rich_help_panel=WHERE)] = 60
     split: Annotated[str, typer.Option(help="Part of the worlds: train, val or test.", rich_help_panel=WHERE)] = "test"
     frames: Annotated[int, typer.Option(min=2, help="Frames of each.", rich_help_panel=WHERE)] = 24
     size: Annotated[str, typer.Option(metavar="WxH", help="Image size of the worlds.", rich_help_panel=WHERE)] = (
@@ -45,18 +46,8 @@ class _Judging:
     ] = None
 
 
-@dataclass(frozen=True)
-class _Output:
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write all figures as JSON.", rich_help_panel=TO)
-    ] = None
-    csv: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write all figures as CSV, a row a world.", rich_help_panel=TO)
-    ] = None
-
-
 @grouped
-def language(*, clips: _Clips, judging: _Judging, workers: Workers = ALONE, output: _Output) -> None:
+def language(*, clips: _Clips, judging: _Judging, workers: Workers = ALONE, files: Tables) -> None:
     """Right object chosen by its sentence among all in view, beside chance and the largest; swapped sentences."""
     from scenegraph_track.cli.synth import parse_size
     from scenegraph_track.data.worlds import PRESETS, SPLITS
@@ -69,24 +60,24 @@ def language(*, clips: _Clips, judging: _Judging, workers: Workers = ALONE, outp
     with usage():
         Reader.load(judging.weights)
         if judging.sentences:
-            _read(judging.sentences, judging.weights, output.json)
+            _read(judging.sentences, judging.weights, files.json)
             return
         job = LanguageJob(clips.preset, clips.split, parse_size(clips.size), clips.frames, judging.weights)
-    tallies = _measure(job, clips.worlds, workers)
+    tallies = _measure(job, clips.sequences, workers)
     found = figures(Tally.join(tallies.values()))
     _show(found)
-    about = {"measured_on": f"{clips.worlds} {clips.split} worlds ({clips.preset})", "weights": judging.weights}
+    about = {"measured_on": f"{clips.sequences} {clips.split} worlds ({clips.preset})", "weights": judging.weights}
     rows = {name: figures(tally) for name, tally in tallies.items()}
-    Files(output.json, output.csv, None).finish(found, rows, about, PROTOCOL)
+    files.finish(found, rows, about, PROTOCOL)
 
 
-def _measure(job: Any, worlds: int, workers: Crew) -> dict[str, Any]:
+def _measure(job: Any, sequences: int, workers: Crew) -> dict[str, Any]:
     from scenegraph_track.cli.progress import progress_bar
     from scenegraph_track.cli.spread import spread
 
     tallies = {}
-    with progress_bar(worlds, worlds) as bar:
-        for seed, tally in enumerate(spread(job.measure, range(worlds), workers)):
+    with progress_bar(sequences, sequences) as bar:
+        for seed, tally in enumerate(spread(job.measure, range(sequences), workers)):
             tallies[f"{job.preset}-{job.split}-{seed}"] = tally
             bar.advance(1)
             bar.ended()

@@ -11,8 +11,9 @@ import typer
 
 from scenegraph_track.cli.console import BadUsage, note, usage
 from scenegraph_track.cli.crew import ALONE
-from scenegraph_track.cli.eval_groups import WHAT, WHERE, Clips, Networks, Output, Workers, grouped
+from scenegraph_track.cli.eval_groups import WHAT, WHERE, Clips, Networks, Workers, grouped
 from scenegraph_track.cli.geometry_report import show
+from scenegraph_track.cli.output_files import Output
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import typer
 
 from scenegraph_track.cli.console import BadUsage, choose, note, out, say, usage
 from scenegraph_track.cli.crew import ALONE, Crew, workers_option
+from scenegraph_track.cli.eval_groups import grouped
+from scenegraph_track.cli.output_files import TO, Overwrite, Written
 
 if TYPE_CHECKING:
     from scenegraph_track.data.sequences import Sequence
@@ -18,6 +20,24 @@ if TYPE_CHECKING:
 _WORLDS = "Worlds, where there is no SOURCE"
 
 
+@dataclass(frozen=True)
+class _Output(Written):
+    json: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write all figures as JSON, by result.", rich_help_panel=TO),
+    ] = None
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw the curves of results (.png, .svg or .pdf; needs matplotlib).",
+            rich_help_panel=TO,
+        ),
+    ] = None
+    overwrite: Overwrite = False
+
+
+@grouped
 def occlusion(
     source: Annotated[
         str | None,
@@ -31,21 +51,13 @@ def occlusion(
         list[Path] | None,
         typer.Option(
             metavar="DIR",
-            help="Folder with <sequence>.txt in MOTChallenge format, by whatever tracker; a file where SOURCE is one "
+            help="Folder with SEQUENCE.txt in MOTChallenge format, by whatever tracker; a file where SOURCE is one "
             "sequence. May be given several times.",
             show_default=False,
         ),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all figures as JSON, by result.")
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Draw the curves of results (.png, .svg or .pdf; needs matplotlib)."),
-    ] = None,
-    worlds: Annotated[
-        str, typer.Option(metavar="PRESET", help="Kind of worlds.", rich_help_panel=_WORLDS)
-    ] = "standard",
+    *,
+    preset: Annotated[str, typer.Option(metavar="NAME", help="Kind of worlds.", rich_help_panel=_WORLDS)] = "standard",
     split: Annotated[
         str, typer.Option(help="Part of the worlds: train, val or test.", rich_help_panel=_WORLDS)
     ] = "test",
@@ -56,6 +68,7 @@ def occlusion(
     workers: Annotated[
         Crew, workers_option("Processes for worlds; the figures do not depend on it.", rich_help_panel=_WORLDS)
     ] = ALONE,
+    files: _Output,
 ) -> None:
     """Identities kept and lost through occlusion, of any tracker's results; or how well visible parts are told.
 
@@ -63,13 +76,13 @@ def occlusion(
     re-identifications. Without: errors of the visible part of objects, on worlds, beside simpler ways to tell it.
     """
     if source is None:
-        if results or plot:
+        if results or files.plot:
             raise BadUsage("eval occlusion: --results and --plot need the SOURCE that the results are of")
-        _visible_parts(worlds, split, sequences, size, workers, json_file)
+        _visible_parts(preset, split, sequences, size, workers, files.json)
         return
     if not results:
         raise BadUsage("eval occlusion SOURCE: expected --results DIR, the folder with a tracker's results")
-    _judge_results(source, results, json_file, plot)
+    _judge_results(source, results, files.json, files.plot)
 
 
 def _judge_results(source: str, results: list[Path], json_file: Path | None, plot: Path | None) -> None:
@@ -126,7 +139,7 @@ def _visible_parts(preset: str, split: str, count: int, size: str, workers: Crew
     from scenegraph_track.evaluation.tally import write_figures
     from scenegraph_track.occlusion.embedded import point_network, solver_network
 
-    choose("--worlds", preset, PRESETS)
+    choose("--preset", preset, PRESETS)
     choose("--split", split, SPLITS)
     with usage():
         source = VisibilityWorlds(preset, split, count, parse_size(size))

@@ -11,8 +11,9 @@ import typer
 
 from scenegraph_track.cli.console import choose, usage
 from scenegraph_track.cli.crew import ALONE
-from scenegraph_track.cli.eval_groups import WHAT, Folder, Output, Workers, grouped
+from scenegraph_track.cli.eval_groups import WHAT, Folder, Workers, grouped
 from scenegraph_track.cli.geometry_report import show
+from scenegraph_track.cli.output_files import Tables
 from scenegraph_track.cli.progress import progress_bar
 from scenegraph_track.cli.spread import spread
 
@@ -52,7 +53,7 @@ def _tracker(weights: Path | None) -> Any:
 def points(
     folder: Folder = None,
     *,
-    worlds: Annotated[str, typer.Option(metavar="PRESET", help="Kind of worlds.")] = "standard",
+    preset: Annotated[str, typer.Option(metavar="NAME", help="Kind of worlds.")] = "standard",
     split: Annotated[str, typer.Option(help="Part of the worlds: train, val or test.")] = "test",
     sequences: Annotated[int, typer.Option(min=1, help="How many worlds.")] = 40,
     frames: Annotated[int | None, typer.Option(min=6, help="Frames of each; the preset decides otherwise.")] = None,
@@ -62,7 +63,7 @@ def points(
         typer.Option(metavar="FILE", help="Weights in place of those that ship.", rich_help_panel=WHAT),
     ] = None,
     workers: Workers = ALONE,
-    files: Output,
+    files: Tables,
 ) -> None:
     """TAP-Vid figures of the point tracker beside chained optical flow (DIS) and pyramidal Lucas-Kanade."""
     from scenegraph_track.cli.synth import parse_size
@@ -71,11 +72,11 @@ def points(
     from scenegraph_track.evaluation.point_methods import LEARNED
     from scenegraph_track.evaluation.points import PROTOCOL, known_mean
 
-    choose("--worlds", worlds, PRESETS)
+    choose("--preset", preset, PRESETS)
     choose("--split", split, SPLITS)
     with usage():
         source = (
-            PointWorlds(worlds, split, sequences, parse_size(size), frames)
+            PointWorlds(preset, split, sequences, parse_size(size), frames)
             if folder is None
             else PointRecordings(folder)
         )

@@ -10,8 +10,9 @@ import typer
 
 from scenegraph_track.cli.console import BadUsage, choose, note, usage
 from scenegraph_track.cli.crew import ALONE, Crew
-from scenegraph_track.cli.eval_groups import TO, WHAT, WHERE, Workers, grouped
-from scenegraph_track.cli.geometry_report import Files, show
+from scenegraph_track.cli.eval_groups import WHAT, WHERE, Workers, grouped
+from scenegraph_track.cli.geometry_report import show
+from scenegraph_track.cli.output_files import TO, Files, Overwrite
 from scenegraph_track.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 class _Clips:
     preset: Annotated[
         str | None,
-        typer.Option(metavar="PRESET", help="Kind of worlds.  [default: standard]", rich_help_panel=WHERE),
+        typer.Option(metavar="NAME", help="Kind of worlds.  [default: standard]", rich_help_panel=WHERE),
     ] = None
-    worlds: Annotated[
+    sequences: Annotated[
         int | None,
         typer.Option(min=1, help="How many worlds; two targets of each.  [default: 24]", rich_help_panel=WHERE),
     ] = None
@@ -59,7 +60,7 @@ class _Clips:
         choose("--split", self.split, SPLITS)
         if self.size is not None:
             given["size"] = parse_size(self.size)
-        return SingleWorlds(**{"sequences" if name == "worlds" else name: value for name, value in given.items()})
+        return SingleWorlds(**given)
 
 
 @dataclass(frozen=True)
@@ -116,14 +117,7 @@ class _Judging:
 
 
 @dataclass(frozen=True)
-class _Output:
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write all figures as JSON.", rich_help_panel=TO)
-    ] = None
-    csv: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write all figures as CSV, a row a sequence.", rich_help_panel=TO),
-    ] = None
+class _Output(Files):
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -132,6 +126,7 @@ class _Output:
             rich_help_panel=TO,
         ),
     ] = None
+    overwrite: Overwrite = False
 
 
 @grouped
@@ -149,7 +144,7 @@ def single(
     clips: _Clips,
     judging: _Judging,
     workers: Workers = ALONE,
-    output: _Output,
+    files: _Output,
 ) -> None:
     """Single targets: our target model beside constant position and velocity, correlation, MIL, KCF and CSRT.
 
@@ -163,12 +158,12 @@ def single(
     choose("--protocol", judging.protocol, PROTOCOLS)
     choose("--pixels", judging.pixels, PIXELS)
     vot = judging.protocol == VOT
-    if vot and (judging.results or output.plot):
+    if vot and (judging.results or files.plot):
         option = "--results" if judging.results else "--plot"
         raise BadUsage(f"{option}: goes with runs from the first frame, not with --protocol vot")
     with usage():
-        if output.plot:
-            check_picture(output.plot)
+        if files.plot:
+            check_picture(files.plot)
         source = clips.source(data)
         results = _named(judging.results or [])
         _say_what_is_missing(judging.weights)
@@ -179,9 +174,9 @@ def single(
     found = _measure(job, workers)
     if not any(found.values()):
         raise UserError("there is nothing to measure: no target in images that could be followed, and no results")
-    _show(found, judging.protocol, job, Files(output.json, output.csv, None))
-    if output.plot:
-        _draw(found, output.plot)
+    _show(found, judging.protocol, job, files)
+    if files.plot:
+        _draw(found, files.plot)
 
 
 def _named(folders: list[Path]) -> tuple[tuple[str, Path], ...]:

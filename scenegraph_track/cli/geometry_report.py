@@ -1,13 +1,11 @@
-"""Figures of geometry for people and programs: tables on the screen, JSON, CSV and pictures."""
+"""Figures for people: tables on the screen, and what pictures of geometry show."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from scenegraph_track.cli.console import BadUsage, out, say
+from scenegraph_track.cli.console import out
 from scenegraph_track.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,11 +13,6 @@ if TYPE_CHECKING:
 
     from scenegraph_track.evaluation.trajectories import Followed
 
-PICTURED = 6
-"""Sequences in a picture."""
-
-COMBINED = "COMBINED"
-PICTURES = (".jpg", ".jpeg", ".png")
 TITLES = {"image": "image", "truth": "truth"}
 DEPTH_TITLES = {**TITLES, "video": "video depth", "network": "single image", "mean_map": "mean map"}
 FLOW_TITLES = {
@@ -29,55 +22,6 @@ FLOW_TITLES = {
     "dis_sparse": "DIS sparse",
     "dis_fast": "DIS fast",
 }
-
-
-@dataclass(frozen=True)
-class Files:
-    """Where figures go besides the screen."""
-
-    json: Path | None
-    csv: Path | None
-    picture: Path | None
-
-    def __post_init__(self) -> None:
-        if self.picture is not None and self.picture.suffix.lower() not in PICTURES:
-            raise BadUsage(f"--picture {self.picture}: expected a file ending in .jpg or .png")
-
-    @property
-    def rows(self) -> int:
-        """Number of sequences that are drawn."""
-        return PICTURED if self.picture else 0
-
-    def finish(
-        self,
-        figures: Mapping[str, Any],
-        rows: Mapping[str, Mapping[str, Any]],
-        about: Mapping[str, Any],
-        protocol: Sequence[str],
-    ) -> None:
-        """Say how was measured, and write the files.
-
-        Args:
-            figures: Of all sequences together.
-            rows: Of each, for the CSV.
-            about: What else is said in the JSON.
-            protocol: How was measured, in sentences.
-        """
-        from scenegraph_track.evaluation.tally import write_figures, write_rows
-
-        for line in protocol:
-            say(line)
-        if self.json:
-            write_figures({**figures, **about, "protocol": list(protocol)}, self.json)
-        if self.csv:
-            write_rows({**rows, COMBINED: figures}, self.csv)
-
-    def draw(self, picture: Callable[[], NDArray]) -> None:
-        """Write the picture, if one is wanted."""
-        from scenegraph_track.visualize.geometry import write_picture
-
-        if self.picture:
-            write_picture(picture(), self.picture)
 
 
 def show(title: str, rows: Mapping[str, Mapping[str, float]], digits: int = 3) -> None:

@@ -136,7 +136,7 @@ def choose_source(
     Raises:
         BadUsage: A name is unknown, or an option does not go with a folder.
     """
-    choose("--worlds", preset, PRESETS)
+    choose("--preset", preset, PRESETS)
     if folder is None:
         choose("--split", split, SPLITS)
         return worlds(preset, split or "test", sequences or 40, parse_size(size or "128x128"), frames)

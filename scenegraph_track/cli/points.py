@@ -44,13 +44,13 @@ def points(
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder for <sequence>.points.csv (point,frame,x,y,visible,confidence: point and frame from 0, "
+            help="Folder for SEQUENCE.points.csv (point,frame,x,y,visible,confidence: point and frame from 0, "
             "pixels, 1 seen or 0 hidden, a probability), .points.mp4 and .points.run.json (how they were made).",
         ),
     ] = Path("out"),
     save_video: Annotated[
         bool,
-        typer.Option("--save-video", help="Write <sequence>.points.mp4: points with short tails, hidden ones hollow."),
+        typer.Option("--save-video", help="Write SEQUENCE.points.mp4: points with short tails, hidden ones hollow."),
     ] = False,
     overwrite: Annotated[
         bool,
@@ -98,7 +98,7 @@ def points(
     lengths = [run.frames.length for run, _, _ in todo]
     total = None if None in lengths else sum(length or 0 for length in lengths)
     done = 0
-    with progress_bar(total, len(todo), quiet) as bar:
+    with usage(), progress_bar(total, len(todo), quiet) as bar:
         for run, outputs, record in todo:
             done += run.write(outputs, record, bar.advance)
             bar.ended()

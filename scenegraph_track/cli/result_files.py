@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     from scenegraph_track.data.sequences import Sequence
     from scenegraph_track.evaluation.sources import ResultSource, TruthSource
+
+logger = logging.getLogger(__name__)
 
 
 def annotated_sequences(source: str) -> list[Sequence]:
@@ -48,7 +51,7 @@ def result_files(sequences: list[Sequence], results: Path) -> dict[str, Path]:
 
 
 def read_result(path: Path) -> ResultSource:
-    """The rows of a result file.
+    """The rows of a result file; that there are none is warned of.
 
     Raises:
         FormatError: The file holds no such rows.
@@ -56,7 +59,10 @@ def read_result(path: Path) -> ResultSource:
     from scenegraph_track.data.mot import read_rows
     from scenegraph_track.evaluation.sources import ResultSource
 
-    return ResultSource(read_rows(path), path, _lines(path))
+    rows = read_rows(path)
+    if not len(rows):
+        logger.warning("%s: there are no boxes in this file, so nothing counts as found", path)
+    return ResultSource(rows, path, _lines(path))
 
 
 def read_truth(sequence: Sequence) -> TruthSource:

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from scenegraph_track.cli.console import BadUsage, choose, err, say
+from scenegraph_track.cli.output_files import PICTURES, refuse_standing
 from scenegraph_track.cli.progress import progress_bar
-from scenegraph_track.errors import UserError
 
 STREAMS = "streams/"
 """What stands before the presets of detection streams, which have no images."""
@@ -20,8 +20,9 @@ def synth(
     preset: Annotated[
         str,
         typer.Option(
+            metavar="NAME",
             help="Kind of worlds: easy, standard, crowded, long_occlusion, static; or streams/street, streams/crowd, "
-            "streams/sports, ...: detections with ground truth, without images."
+            "streams/sports, ...: detections with ground truth, without images.",
         ),
     ] = "standard",
     split: Annotated[str, typer.Option(help="Part of the data: train, val or test.")] = "train",
@@ -41,42 +42,45 @@ def synth(
         Path | None,
         typer.Option(metavar="FILE", help="Draw the first world as one picture (.png or .jpg).", show_default=False),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace sequences of the same names.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace sequences and a sheet of the same names.")
+    ] = False,
 ) -> None:
     """Generate sequences with exact ground truth, to try, test and train trackers on.
 
     Worlds come with images, boxes, masks, depth, camera poses and sentences. The same arguments give the same bytes.
     """
+    from scenegraph_track.data import streams
+    from scenegraph_track.data.worlds import PRESETS, SPLITS
+    from scenegraph_track.data.worlds.export import synthesise, world_name
+
+    choose("--preset", preset, [*PRESETS, *(STREAMS + name for name in streams.PRESETS)])
+    choose("--split", split, SPLITS)
+    kind, seeds = preset.removeprefix(STREAMS), range(seed, seed + sequences)
     if preset.startswith(STREAMS):
         if size is not None:
             raise BadUsage("--size: streams have no images, and draw the size that their cameras would have")
         if sheet is not None:
             raise BadUsage("--sheet: streams have no images")
-        _streams(preset.removeprefix(STREAMS), split, range(seed, seed + sequences), frames, to, overwrite)
+        _refuse_sequences(to, [streams.stream_name(kind, split, one) for one in seeds], overwrite)
+        _streams(kind, split, seeds, frames, to, overwrite)
     else:
-        _worlds(preset, split, seed, sequences, frames, parse_size(size or "480x360"), to, overwrite)
+        shape = parse_size(size or "480x360")
+        if sheet is not None and sheet.suffix.lower() not in PICTURES:
+            raise BadUsage(f"--sheet {sheet}: expected a file ending in .png or .jpg")
+        refuse_standing({"--sheet": sheet}, overwrite)
+        _refuse_sequences(to, [world_name(kind, split, seed, number) for number in range(sequences)], overwrite)
+        with err().status(f"generating {sequences} sequences"):
+            synthesise(to, kind, split, seed, sequences, frames, shape, overwrite)
         if sheet is not None:
-            _sheet(sheet, preset, split, seed, frames, parse_size(size or "480x360"))
+            _sheet(sheet, kind, split, seed, frames, shape)
     say(f"{sequences} sequence{'s' * (sequences != 1)}: {to}")
 
 
-def _worlds(
-    preset: str,
-    split: str,
-    seed: int,
-    sequences: int,
-    frames: int | None,
-    size: tuple[int, int],
-    to: Path,
-    overwrite: bool,
-) -> None:
-    from scenegraph_track.data.worlds import PRESETS, SPLITS
-    from scenegraph_track.data.worlds.export import synthesise
-
-    choose("--preset", preset, PRESETS)
-    choose("--split", split, SPLITS)
-    with err().status(f"generating {sequences} sequences"):
-        synthesise(to, preset, split, seed, sequences, frames, size, overwrite)
+def _refuse_sequences(to: Path, names: list[str], overwrite: bool) -> None:
+    standing = next((to / name for name in names if (to / name).exists()), None)
+    if standing is not None and not overwrite:
+        raise BadUsage(f"{standing} exists already: add --overwrite to replace it, or choose another --out or --seed")
 
 
 def _sheet(path: Path, preset: str, split: str, seed: int, frames: int | None, size: tuple[int, int]) -> None:
@@ -84,25 +88,20 @@ def _sheet(path: Path, preset: str, split: str, seed: int, frames: int | None, s
 
     from scenegraph_track.data.worlds import render, sample_scene
     from scenegraph_track.data.worlds.sheet import contact_sheet
-    from scenegraph_track.files import atomic_path
+    from scenegraph_track.files import atomic_write
 
-    if path.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
-        raise BadUsage(f"--sheet {path}: expected a file ending in .png or .jpg")
     picture = contact_sheet(render(sample_scene(preset, split, (seed, 0), size, frames)))
-    with atomic_path(path) as temporary:
-        cv2.imwrite(str(temporary), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    bgr, quality = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88]
+    with atomic_write(path, "wb") as file:
+        file.write(cv2.imencode(path.suffix, bgr, quality)[1].tobytes())
 
 
 def _streams(preset: str, split: str, seeds: range, frames: int | None, to: Path, overwrite: bool) -> None:
-    from scenegraph_track.data.streams import PRESETS, SPLITS, simulate, write_mot
+    from scenegraph_track.data.streams import simulate, write_mot
 
-    choose("--preset", preset, PRESETS, STREAMS)
-    choose("--split", split, SPLITS)
     with progress_bar(None, len(seeds)) as bar:
         for seed in seeds:
             stream = simulate(preset, seed, split, frames)
-            if (to / stream.name).exists() and not overwrite:
-                raise UserError(f"{to / stream.name} exists already: add --overwrite, or choose another --out")
             write_mot(stream, to, overwrite)
             bar.advance(stream.frames)
             bar.ended()
@@ -110,7 +109,12 @@ def _streams(preset: str, split: str, seeds: range, frames: int | None, to: Path
 
 def parse_size(text: str) -> tuple[int, int]:
     """(W, H) of a text like ``640x360``."""
-    match = re.fullmatch(r"(\d{2,5})x(\d{2,5})", text)
+    from scenegraph_track.data.worlds.sample import SMALLEST
+
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
     if match is None:
         raise BadUsage(f"--size {text}: expected WIDTHxHEIGHT in pixels, as 640x360")
-    return int(match[1]), int(match[2])
+    width, height = int(match[1]), int(match[2])
+    if min(width, height) < SMALLEST:
+        raise BadUsage(f"--size {text}: expected at least {SMALLEST} pixels in width and in height")
+    return width, height

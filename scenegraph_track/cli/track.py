@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scenegraph_track.cli.console import BadUsage, Failed, complain, note, say, usage
+from scenegraph_track.cli.console import FAILED, BadUsage, Failed, complain, note, say, usage
 from scenegraph_track.cli.crew import ALONE, Crew, workers_option
 
 if TYPE_CHECKING:
@@ -72,15 +72,15 @@ def track(
         Path | None,
         typer.Option(
             metavar="FILE|FOLDER",
-            help="Detections in MOTChallenge format: one file, or a folder with <sequence>.txt or "
-            "<sequence>/det/det.txt; otherwise those beside the sequence.",
+            help="Detections in MOTChallenge format: one file, or a folder with SEQUENCE.txt or "
+            "SEQUENCE/det/det.txt; otherwise those beside the sequence.",
             rich_help_panel=_FILES,
         ),
     ] = None,
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder for <sequence>.txt (MOTChallenge results), .mp4, .graph.jsonl and .run.json (how they were "
+            help="Folder for SEQUENCE.txt (MOTChallenge results), .mp4, .graph.jsonl and .run.json (how they were "
             "made).",
             rich_help_panel=_FILES,
         ),
@@ -89,7 +89,7 @@ def track(
         bool,
         typer.Option(
             "--save-video",
-            help="Write <sequence>.mp4: the tracks drawn on the frames, or on an empty ground where there are none.",
+            help="Write SEQUENCE.mp4: the tracks drawn on the frames, or on an empty ground where there are none.",
             rich_help_panel=_FILES,
         ),
     ] = False,
@@ -97,7 +97,7 @@ def track(
         bool,
         typer.Option(
             "--save-graph",
-            help="Write <sequence>.graph.jsonl, the scene graph of a frame a line.",
+            help="Write SEQUENCE.graph.jsonl, the scene graph of a frame a line.",
             rich_help_panel=_FILES,
         ),
     ] = False,
@@ -164,8 +164,8 @@ def track(
 ) -> None:
     """Track the objects of one video or of many sequences.
 
-    What was killed goes on where it was when the same command is given again. The exit code is 0 when every sequence is
-    done, 1 when one has failed (the others are done all the same), 2 when the command itself is wrong.
+    What was killed goes on where it was when the same command is given again. Where a sequence fails, the others are
+    done all the same.
     """
     from scenegraph_track.config import dump_config, load_config
 
@@ -269,19 +269,22 @@ def _sequences(source: str, detections: Path | None, frame_rate: float | None, q
 
 
 def _run(batch: Batch, sequences: list[Sequence], finished: list[Sequence], quiet: bool) -> None:
+    from scenegraph_track.cli.batch import Failure
+
     started, frames, failures = time.perf_counter(), 0, []
     for sequence, outcome in batch.run(sequences, finished):
-        if isinstance(outcome, str):
+        if isinstance(outcome, Failure):
             failures.append(outcome)
             continue
         frames += outcome.frames
         if not quiet:
-            broken = f", {len(outcome.broken)} of them unreadable" if outcome.broken else ""
+            unreadable = sum(broken.index < outcome.frames for broken in outcome.broken)
+            broken = f", {unreadable} of them unreadable" if unreadable else ""
             note(f"{sequence.name}: {outcome.frames} frames{broken}, {outcome.frames / outcome.seconds:.0f} per second")
     done, seconds = len(sequences) - len(failures), time.perf_counter() - started
     if done and not quiet:
         say(f"{done} sequence{'s' * (done != 1)}, {frames} frames in {seconds:.1f} s: {batch.folder}")
     for failure in failures:
-        complain(failure)
+        complain(failure.text)
     if failures:
-        raise Failed
+        raise Failed(FAILED if done else min(failure.code for failure in failures))

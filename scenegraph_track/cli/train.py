@@ -64,8 +64,8 @@ def train(
 ) -> None:
     """Train a network by its recipe, and say where the weights are and what they achieve on held-out data.
 
-    Ctrl-C ends a run behind a checkpoint. The exit code is 0 when training is done, 1 when it has failed (collapsed, or
-    a loss that is no number), 2 when the command itself is wrong, 130 after Ctrl-C.
+    Ctrl-C or SIGTERM ends a run behind a checkpoint. The exit code is 0 when training is done, 1 when it has failed
+    (collapsed, or a loss that is no number), 2 when the command itself is wrong, 130 after Ctrl-C or SIGTERM.
     """
     with usage():
         wanted = _number_of(devices)

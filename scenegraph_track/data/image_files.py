@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from scenegraph_track.errors import UserError
+from scenegraph_track.errors import FormatError, UserError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".jp2")
 
@@ -28,7 +28,7 @@ class ImageFiles:
         size: (W, H) of the first readable image.
 
     Raises:
-        UserError: None of the files is an image.
+        FormatError: None of the files is an image.
     """
 
     def __init__(self, paths: Sequence[Path], frame_rate: float, name: str) -> None:
@@ -36,8 +36,12 @@ class ImageFiles:
         self._paths = list(paths)
         first = next(self.pictures(0, None, lambda index, reason: None), None)
         if first is None:
-            raise UserError(f"{name}: expected images, none of {len(paths)} files can be read as one")
+            raise FormatError(name, None, f"images, none of {len(paths)} files can be read as one")
         self.size = (first[2].shape[1], first[2].shape[0])
+
+    def where(self, index: int) -> str:
+        """What messages call a frame."""
+        return str(self._paths[index])
 
     def pictures(
         self, start: int, stop: int | None, note: Callable[[int, str], None]

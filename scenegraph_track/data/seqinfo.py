@@ -84,7 +84,7 @@ def image_size(images: Sequence[Path]) -> tuple[int, int]:
     """(W, H) of the first of some image files that can be read, from its header alone.
 
     Raises:
-        UserError: None of the files is an image.
+        FormatError: None of the files is an image.
     """
     for path in images:
         try:
@@ -92,7 +92,7 @@ def image_size(images: Sequence[Path]) -> tuple[int, int]:
                 return image.size
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             continue
-    raise UserError(f"{images[0]}: expected an image")
+    raise FormatError(images[0], None, "an image")
 
 
 def _parse(path: Path, text: str) -> dict[str, str]:

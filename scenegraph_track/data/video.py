@@ -11,13 +11,13 @@ from typing import Protocol
 import numpy as np
 
 from scenegraph_track.data.image_files import IMAGE_SUFFIXES, ImageFiles, images_in_folder, images_of_pattern
-from scenegraph_track.data.video_file import VideoFile
+from scenegraph_track.data.video_file import VideoFile, broken_off
 from scenegraph_track.data.video_writer import VideoWriter, write_video
 from scenegraph_track.data.webcam import Webcam
-from scenegraph_track.errors import UserError
+from scenegraph_track.errors import FormatError, UserError
 from scenegraph_track.structures import Frame
 
-__all__ = ["BrokenFrame", "VideoReader", "VideoWriter", "read_video", "write_video"]
+__all__ = ["BrokenFrame", "VideoReader", "VideoWriter", "read_video", "warn_if_broken_off", "write_video"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ IMAGES_PER_SECOND = 30.0
 
 @dataclass(frozen=True)
 class BrokenFrame:
-    """A frame that could not be read.
+    """A frame that could not be read, or the first of all those that a video that breaks off has not.
 
     Args:
         index: 0-based number of the frame.
@@ -44,8 +44,10 @@ class _Source(Protocol):
     length: int | None
     size: tuple[int, int]
 
+    def where(self, index: int) -> str: ...
+
     def pictures(
-        self, start: int, stop: int | None, note: Callable[[int, str], None]
+        self, start: int, stop: int | None, note: Callable[..., None]
     ) -> Iterator[tuple[int, float, np.ndarray]]: ...
 
 
@@ -61,7 +63,7 @@ class VideoReader:
         broken: The frames that the last iteration could not read.
 
     Raises:
-        UserError: While iterating: a frame has another size than the first.
+        FormatError: While iterating: a frame has another size than the first.
     """
 
     def __init__(self, source: _Source, start: int, stop: int | None) -> None:
@@ -76,16 +78,15 @@ class VideoReader:
         for index, timestamp, rgb in self._source.pictures(self._start, self._stop, self._note):
             size = (rgb.shape[1], rgb.shape[0])
             if size != self.size:
-                raise UserError(
-                    f"{self._source.name}: expected frames of {self.size[0]} x {self.size[1]} pixels like the first, "
-                    f"frame {index} has {size[0]} x {size[1]}"
-                )
+                expected = f"{self.size[0]} x {self.size[1]} pixels like the first frame"
+                raise FormatError(self._source.where(index), None, expected, f"{size[0]} x {size[1]}")
             yield Frame.from_rgb(rgb, index, timestamp)
 
-    def _note(self, index: int, reason: str) -> None:
+    def _note(self, index: int, reason: str, ends: bool = False) -> None:
         if index >= self._start:
             self.broken.append(BrokenFrame(index, reason))
-            logger.warning("%s: frame %d is left out: %s", self._source.name, index, reason)
+            what = reason if ends else f"frame {index} is left out: {reason}"
+            logger.warning("%s: %s", self._source.name, what)
 
 
 def read_video(
@@ -119,6 +120,16 @@ def read_video(
     if opened.length is not None and start >= opened.length:
         raise UserError(f"{opened.name}: expected a start before frame {opened.length}, its length, found {start}")
     return VideoReader(opened, start, stop)
+
+
+def warn_if_broken_off(path: Path) -> None:
+    """Warn of a video file that breaks off, for those who do not decode it.
+
+    Raises:
+        UserError: It is no video.
+    """
+    if reason := broken_off(path):
+        logger.warning("%s: %s", path, reason)
 
 
 def _open(source: str | Path | int | Sequence[str | Path], frame_rate: float | None) -> _Source:

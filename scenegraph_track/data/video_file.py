@@ -5,17 +5,19 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import av
 import numpy as np
 from av.container import InputContainer
-from av.error import FFmpegError
+from av.error import FFmpegError, InvalidDataError
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from scenegraph_track.errors import UserError
+from scenegraph_track.errors import FormatError, UserError
 
 _NO_VIDEO_FORMATS = ("tty", "image2", "lrc", "srt", "webvtt", "ass")
 _TABLED_FORMATS = ("mov", "avi")
@@ -42,7 +44,8 @@ class VideoFile:
         size: (W, H) of the picture as it is shown (after rotation).
 
     Raises:
-        UserError: The file does not exist, is empty, or holds no picture that can be decoded.
+        UserError: The file does not exist.
+        FormatError: It is empty, or holds no picture that can be decoded.
     """
 
     def __init__(self, path: str | Path, frame_rate: float | None = None) -> None:
@@ -54,26 +57,33 @@ class VideoFile:
                     f"{path}: expected a video file, found {'a folder' if Path(path).exists() else 'nothing'}"
                 )
             if Path(path).stat().st_size == 0:
-                raise UserError(f"{path}: expected a video file, found an empty file")
-        with self._open() as container:
+                raise FormatError(path, None, "a video file", "an empty file")
+        with _opened(self.name) as container:
             stream = _video_stream(container, self.name)
             rate = float(stream.average_rate or stream.guessed_rate or 25.0)
             self.frame_rate = frame_rate or rate
             self.length = stream.frames or _length_from_duration(container, stream, rate)
-        first = next(self.pictures(0, None, lambda index, reason: None), None)
+        first = next(self.pictures(0, None, lambda *lost: None), None)
         if first is None:
-            raise UserError(f"{self.name}: expected a video, no frame of it can be decoded")
+            raise FormatError(self.name, None, "a video", "no frame that can be decoded")
         self.size = (first[2].shape[1], first[2].shape[0])
 
+    def where(self, index: int) -> str:
+        """What messages call a frame."""
+        return f"{self.name}: frame {index}"
+
     def pictures(
-        self, start: int, stop: int | None, note: Callable[[int, str], None]
+        self, start: int, stop: int | None, note: Callable[..., None]
     ) -> Iterator[tuple[int, float, np.ndarray]]:
-        """Yield (index, seconds since the first frame, (H, W, 3) uint8 RGB); ``note(index, reason)`` gets lost ones."""
-        with self._open() as container:
+        """Yield (index, seconds since the first frame, (H, W, 3) uint8 RGB).
+
+        ``note(index, reason)`` gets lost ones; ``note(index, reason, True)`` that none comes from there on.
+        """
+        with _opened(self.name) as container:
             stream = _video_stream(container, self.name)
             to_rgb = VideoReformatter()
             numbering = _Numbering(container, stream)
-            last = -np.inf
+            last, read = -np.inf, 0
             for frame in _decode(container, stream, numbering):
                 placed = numbering.place(frame)
                 if placed is None:
@@ -88,20 +98,42 @@ class VideoFile:
                 if self._given_rate is None and numbering.timed and frame.pts is not None:
                     timestamp = float((frame.pts - numbering.origin) * stream.time_base)
                 last = timestamp if timestamp > last else last + 1.0 / self.frame_rate
+                read += not frame.is_corrupt
                 if frame.is_corrupt:
                     note(index, "it is damaged")
                 elif index >= start:
                     rgb = to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray()
                     yield index, last, np.ascontiguousarray(np.rot90(rgb, frame.rotation // 90))
-            for number, reason in numbering.rest():
+            for number, reason, ends in numbering.rest(read):
                 if stop is None or number < stop:
-                    note(number, reason)
+                    note(number, reason, ends)
 
-    def _open(self) -> InputContainer:
-        try:
-            return av.open(self.name)
-        except (FFmpegError, OSError) as error:
-            raise UserError(f"{self.name}: expected a video ({getattr(error, 'strerror', None) or error})") from error
+
+def broken_off(path: Path) -> str | None:
+    """Says what is there of a video file that breaks off before the end that it announces; nothing is decoded.
+
+    None where it is whole, or announces no end.
+
+    Raises:
+        UserError: It is no video.
+    """
+    with _opened(str(path)) as container:
+        stream = _video_stream(container, str(path))
+        numbering, read = _Numbering(container, stream), 0
+        for packet in _packets(container, stream):
+            numbering.enter(packet)
+            read += not packet.is_corrupt
+        numbering.count_gaps()
+        return numbering.broken_off(read)
+
+
+def _opened(name: str) -> InputContainer:
+    try:
+        return av.open(name)
+    except InvalidDataError as error:
+        raise FormatError(name, None, f"a video ({error.strerror})") from error
+    except (FFmpegError, OSError) as error:
+        raise UserError(f"{name}: expected a video ({getattr(error, 'strerror', None) or error})") from error
 
 
 class _Numbering:
@@ -131,11 +163,17 @@ class _Numbering:
         self._previous: int | None = None
         self.origin: int | None = None
 
-    def enter(self, pts: int | None, shown: bool) -> None:
+    def enter(self, packet: Packet) -> None:
         """A packet goes into the decoder."""
         self._packets += 1
-        if pts is not None and shown:
-            insort(self._waiting, pts)
+        if packet.pts is not None and not packet.is_discard:
+            insort(self._waiting, packet.pts)
+
+    def count_gaps(self) -> None:
+        """Look for gaps where all packets have entered and none of them has been decoded."""
+        if self._watch_gaps and self._waiting:
+            steps = (self._waiting[-1] - self._waiting[0]) * self._time_base * self._rate
+            self._gaps = max(round(steps) + 1 - self._packets, 0)
 
     def place(self, frame: VideoFrame) -> tuple[int, list[tuple[int, str]]] | None:
         """The number of a decoded frame, and the numbers of the frames before it that did not come, with the reason.
@@ -168,42 +206,58 @@ class _Numbering:
         reasons = ["it cannot be decoded"] * lost + ["it is missing from the file"] * missing
         return self._next - 1, list(enumerate(reasons, first))
 
-    def rest(self) -> list[tuple[int, str]]:
-        """What did not come when the file has ended: one entry a packet, one for all that the file has lost."""
-        lost = [] if self._silent else [(self._next + i, "it cannot be decoded") for i in range(len(self._waiting))]
-        missing = self._promised - self._packets - self._gaps
-        if missing > 0:
-            lost.append(
-                (self._next + len(lost), f"the file ends here, {missing} of {self._promised} frames are missing")
-            )
-        return lost
+    def rest(self, read: int) -> list[tuple[int, str, bool]]:
+        """What did not come when the file has ended: one entry a packet, or one for all where the file breaks off.
+
+        Args:
+            read: Number of frames that came.
+
+        Returns:
+            Number of the frame, the reason, and whether it is that of all the next ones.
+        """
+        if reason := self.broken_off(read):
+            return [(self._next, reason, True)]
+        waiting = 0 if self._silent else len(self._waiting)
+        return [(self._next + i, "it cannot be decoded", False) for i in range(waiting)]
+
+    def broken_off(self, read: int) -> str | None:
+        """Says that the file has ended before it was to end, where it has; ``read`` frames came."""
+        if self._promised <= self._packets + self._gaps:
+            return None
+        return f"the video breaks off: {read} of its {self._promised} frames can be read"
 
 
 def _decode(container: InputContainer, stream: VideoStream, numbering: _Numbering) -> Iterator[VideoFrame]:
     # Threads over slices only: with threads over frames an error at the end takes good frames with it.
     stream.thread_type = "SLICE"
-    packets = container.demux(stream)
-    while True:
+    for packet in chain(_packets(container, stream), [None]):  # None: what the decoder still holds can be shown
+        if packet is not None:
+            numbering.enter(packet)
         try:
-            packet = next(packets, None)
-        except FFmpegError:  # the file breaks off: what the decoder still holds can be shown
-            packet = None
-        if packet is not None and packet.size:
-            numbering.enter(packet.pts, shown=not packet.is_discard)
-        try:
-            yield from stream.decode(packet if packet is not None and packet.size else None)
+            yield from stream.decode(packet)
         except EOFError:  # the decoder was already emptied
             return
         except FFmpegError:  # the numbering finds the lost frame
             pass
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
+    """The packets up to the end of the file, or where it breaks off."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except FFmpegError:
+            return
         if packet is None or not packet.size:
             return
+        yield packet
 
 
 def _video_stream(container: InputContainer, name: str) -> VideoStream:
     streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
     if not streams or container.format.name in _NO_VIDEO_FORMATS:
-        raise UserError(f"{name}: expected a video, found no pictures in this file")
+        raise FormatError(name, None, "a video", "no pictures in this file")
     return streams[0]
 
 

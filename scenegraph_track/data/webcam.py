@@ -44,6 +44,10 @@ class Webcam:
         finally:
             capture.release()
 
+    def where(self, index: int) -> str:
+        """What messages call a frame."""
+        return f"{self.name}: frame {index}"
+
     def pictures(
         self, start: int, stop: int | None, note: Callable[[int, str], None]
     ) -> Iterator[tuple[int, float, np.ndarray]]:

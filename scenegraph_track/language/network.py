@@ -14,7 +14,14 @@ from torch.nn.functional import grid_sample
 from scenegraph_track.language.box_refiner import BoxRefiner
 from scenegraph_track.language.dense_matching import DenseMatching
 from scenegraph_track.language.object_look import ObjectLook
-from scenegraph_track.language.synchronous import Fused, SynchronousBackbone, Words, token_maps, visual_tokens
+from scenegraph_track.language.synchronous import (
+    Fused,
+    SynchronousBackbone,
+    Words,
+    no_template,
+    token_maps,
+    visual_tokens,
+)
 from scenegraph_track.language.text import SmallText
 from scenegraph_track.language.trunk import Trunk, change_of
 from scenegraph_track.language.vocabulary import ASPECTS
@@ -258,7 +265,7 @@ class LanguageNetwork(nn.Module):
         height, width = seen.size
         cells = torch.arange(height * width, device=seen.tokens.device) if cells is None else cells
         if template is None:
-            template = seen.tokens.new_zeros(len(words.tokens), 0, seen.tokens.shape[2])
+            template = no_template(seen.tokens, len(words.tokens))
         search, aspects = seen.tokens[:, cells], seen.aspects[:, cells]
         if boxes is not None:
             search, aspects = torch.cat([boxes.tokens, search], 1), torch.cat([boxes.aspects, aspects], 1)

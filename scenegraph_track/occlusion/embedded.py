@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from geometry.weights import load_weights, read_metadata
-from scenegraph_track.errors import UserError
+from geometry.weights import load_weights
 from scenegraph_track.occlusion.occu_solver import OccuSolver, OccuSolverSettings
 from scenegraph_track.occlusion.point_net import PointNet, PointNetSettings
+from scenegraph_track.trained import recipe_settings, weights_file
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "points.safetensors"
 """Weights of the point tracker that ship."""
@@ -29,8 +26,8 @@ def point_network(path: str | Path | None = None) -> PointNet:
         UserError: No weights ship, or the recipe in the file does not describe a `PointNet`.
         GeometryError: The file is missing or is no weights file, or the weights do not fit.
     """
-    file = _file(path, SHIPPED, "point tracker", "points")
-    net = PointNet(_section(file, "point_net", PointNetSettings))
+    file = weights_file(path, SHIPPED, "point tracker", "points")
+    net = PointNet(recipe_settings(file, "point_net", PointNetSettings))
     load_weights(net, file, "points")
     return net.eval().requires_grad_(False)
 
@@ -46,22 +43,8 @@ def solver_network(points: PointNet, path: str | Path | None = None) -> OccuSolv
         UserError: No weights ship, or the recipe in the file does not describe an `OccuSolver`.
         GeometryError: The file is missing or is no weights file, or the weights do not fit.
     """
-    file = _file(path, SHIPPED_SOLVER, "OccuSolver", "occlusion")
+    file = weights_file(path, SHIPPED_SOLVER, "OccuSolver", "occlusion")
     own = points.settings
-    solver = OccuSolver(own.dim, own.window, _section(file, "occu_solver", OccuSolverSettings))
+    solver = OccuSolver(own.dim, own.window, recipe_settings(file, "occu_solver", OccuSolverSettings))
     load_weights(solver, file, "occlusion")
     return solver.eval().requires_grad_(False)
-
-
-def _file(path: str | Path | None, shipped: Path, what: str, stage: str) -> Path:
-    if path is None and not shipped.is_file():
-        raise UserError(f"no trained {what} ships with this version: train it (scenegraph-track train {stage})")
-    return shipped if path is None else Path(path)
-
-
-def _section(file: Path, name: str, kind: type[BaseModel]) -> Any:
-    recipe = read_metadata(file).get("recipe", {})
-    try:
-        return kind.model_validate(recipe.get(name, {}) if isinstance(recipe, dict) else {})
-    except ValidationError:
-        raise UserError(f"{file}: the section {name} of the recipe in it does not describe {kind.__name__}") from None

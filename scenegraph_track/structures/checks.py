@@ -51,9 +51,18 @@ def check_boxes(owner: object, boxes: Tensor) -> None:
         )
 
 
-def owned(values: Any, kind: type) -> np.ndarray:
-    """A copy of an array-like, so that its owner may go on writing into it."""
-    return np.array(np.asarray(values), dtype=kind, order="C")
+def owned(name: str, values: Any, kind: type) -> np.ndarray:
+    """A copy of an array-like, so that its owner may go on writing into it; ``name`` is that of the field."""
+    try:
+        return np.array(np.asarray(values), dtype=kind, order="C")
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name}: expected an array of numbers ({error})") from None
+
+
+def owned_boxes(name: str, values: Any) -> Tensor:
+    """Boxes from an array-like, where an empty one of any shape is none at all."""
+    boxes = owned(name, values, np.float64)
+    return torch.from_numpy(boxes if boxes.size else boxes.reshape(0, 4))
 
 
 def as_tensor(values: Any) -> Tensor | None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scenegraph_track.errors import UserError
-from scenegraph_track.structures.checks import Equal, as_tensor, check_boxes, check_tensor, owned
+from scenegraph_track.structures.checks import Equal, as_tensor, check_boxes, check_tensor, owned, owned_boxes
 
 if TYPE_CHECKING:
     import supervision
@@ -68,8 +68,8 @@ class Detections(Equal):
     @classmethod
     def from_arrays(cls, boxes: Any, scores: Any | None = None, **more: Any) -> Detections:
         """Make detections from array-likes: boxes (N, 4) xyxy, scores (N,) (1 where not given)."""
-        boxes = torch.from_numpy(owned(boxes, np.float64).reshape(-1, 4))
-        scores = np.ones(len(boxes)) if scores is None else owned(scores, np.float64)
+        boxes = owned_boxes("Detections.boxes", boxes)
+        scores = np.ones(len(boxes)) if scores is None else owned("Detections.scores", scores, np.float64)
         return cls(boxes=boxes, scores=torch.from_numpy(scores), **{k: as_tensor(v) for k, v in more.items()})
 
     @classmethod

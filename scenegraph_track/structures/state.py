@@ -95,6 +95,8 @@ class TrackerState(Equal):
         """
         from safetensors import SafetensorError, safe_open
 
+        if Path(path).is_dir():
+            raise UserError(f"{path}: expected a file with a tracker state, found a folder")
         try:
             with safe_open(str(path), framework="numpy") as file:
                 if (file.metadata() or {}).get("format") != _STATE_FORMAT:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scenegraph_track.errors import UserError
-from scenegraph_track.structures.checks import Equal, as_tensor, check_boxes, check_tensor, owned
+from scenegraph_track.structures.checks import Equal, as_tensor, check_boxes, check_tensor, owned, owned_boxes
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +90,11 @@ class Tracks(Equal):
     @classmethod
     def from_arrays(cls, frames: Any, ids: Any, boxes: Any, scores: Any | None = None, **more: Any) -> Tracks:
         """Make tracks from array-likes (scores are 1 where not given)."""
-        boxes = torch.from_numpy(owned(boxes, np.float64).reshape(-1, 4))
-        scores = np.ones(len(boxes)) if scores is None else owned(scores, np.float64)
+        boxes = owned_boxes("Tracks.boxes", boxes)
+        scores = np.ones(len(boxes)) if scores is None else owned("Tracks.scores", scores, np.float64)
         return cls(
-            frames=torch.from_numpy(owned(frames, np.int64)),
-            ids=torch.from_numpy(owned(ids, np.int64)),
+            frames=torch.from_numpy(owned("Tracks.frames", frames, np.int64)),
+            ids=torch.from_numpy(owned("Tracks.ids", ids, np.int64)),
             boxes=boxes,
             scores=torch.from_numpy(scores),
             **{k: as_tensor(v) for k, v in more.items()},

@@ -89,11 +89,10 @@ def graph_network(path: Path) -> GraphTracker:
         UserError: The file is missing or holds no such network.
     """
     from geometry.errors import GeometryError
-    from geometry.weights import load_weights, read_metadata
+    from geometry.weights import load_weights, recipe_section
 
     try:
-        recipe = read_metadata(path).get("recipe", {})
-        network = GraphTracker(**(recipe.get("graph", {}) if isinstance(recipe, dict) else {}))
+        network = GraphTracker(**recipe_section(path, "graph"))
         load_weights(network, path, "graph")
     except TypeError as wrong:
         raise UserError(f"{path}: the recipe in it does not describe a GraphTracker ({wrong})") from None

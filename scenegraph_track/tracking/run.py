@@ -17,7 +17,7 @@ from scenegraph_track.config import Config, SceneSettings
 from scenegraph_track.data.measured import measured_files
 from scenegraph_track.data.mot import DetectionFile, write_results
 from scenegraph_track.data.sequences import Sequence
-from scenegraph_track.data.video import BrokenFrame
+from scenegraph_track.data.video import BrokenFrame, warn_if_broken_off
 from scenegraph_track.errors import UserError
 from scenegraph_track.files import atomic_write
 from scenegraph_track.graph.export import read_jsonl, to_json_line
@@ -117,8 +117,8 @@ def run_sequence(
         tracker: Of :func:`tracker_of`, for those who run many sequences; None: made here.
 
     Raises:
-        UserError: There are no detections, or a file of the sequence cannot be read or does not fit its format, or
-            there is no frame in which a target is given, or no place in it.
+        UserError: There are no detections, or there is no frame in which a target is given, or no place in it.
+        FormatError: A file of the sequence does not fit its format.
     """
     started = time.perf_counter()
     outputs = Outputs(Path(folder), sequence.name)
@@ -127,8 +127,9 @@ def run_sequence(
     decode = sees or (options.save_video and _has_images(sequence))
     least = 0 if detections is None else detections.length
     frames = SequenceFrames(sequence, decode, least, sees and config.geometry.measured)
-    if sequence.video is None:
-        _refuse_late(options.targets, frames.length, sequence)
+    _refuse_targets(options.targets, frames, sequence)
+    if isinstance(sequence.video, Path) and not decode:
+        warn_if_broken_off(sequence.video)
     if detections is not None and frames.length is not None and least > frames.length:
         logger.warning(
             "%s: detections after frame %d, the last of the sequence, are left out", detections.path, frames.length
@@ -259,6 +260,20 @@ def _refuse_late(targets: Iterable[GivenTarget], length: int | None, sequence: S
         raise UserError(f"{sequence.path}: a target is given in frame {late}, the last one is {length - 1} (from 0)")
 
 
+def _refuse_targets(targets: Iterable[GivenTarget], frames: SequenceFrames, sequence: Sequence) -> None:
+    if sequence.video is None:
+        _refuse_late(targets, frames.length, sequence)
+    for target in targets:
+        assert frames.size is not None  # it is seen
+        width, height = frames.size
+        left, top, right, bottom = target.box
+        if min(right, width) - max(left, 0) < 1 or min(bottom, height) - max(top, 0) < 1:
+            raise UserError(
+                f"--init {left:g},{top:g},{right - left:g},{bottom - top:g}: expected left,top,width,height of a box "
+                f"inside the image of {width} x {height} pixels"
+            )
+
+
 def _detections(sequence: Sequence, config: Config, options: RunOptions) -> DetectionFile | None:
     """The detections beside a sequence; None where the detector of the settings finds them, or targets are followed."""
     follows = bool(options.targets) or bool(config.language.text)
@@ -276,7 +291,10 @@ def _detections(sequence: Sequence, config: Config, options: RunOptions) -> Dete
             "with --detections FILE (lines frame,-1,left,top,width,height,score, frames from 1) or FOLDER "
             f"(with {sequence.name}.txt), or let --config embedded find the objects in the images"
         )
-    return sequence.read_detections()
+    detections = sequence.read_detections()
+    if not len(detections):
+        logger.warning("%s: there are no detections in this file", detections.path)
+    return detections
 
 
 def _discovers(sequence: Sequence, config: Config, options: RunOptions) -> bool:

@@ -207,11 +207,10 @@ def scene_model(path: Path = EMBEDDED) -> SceneModel:
         UserError: The file is missing or holds no such networks.
     """
     from geometry.errors import GeometryError
-    from geometry.weights import load_weights, read_metadata
+    from geometry.weights import load_weights, recipe_section
 
     try:
-        recipe = read_metadata(path).get("recipe", {})
-        net = recipe.get("scene", {}) if isinstance(recipe, dict) else {}
+        net = recipe_section(path, "scene")
         constructor, evolving = SceneGraphConstructor(**net), EvolvingSceneGraph(net.get("node_dim", 64))
         load_weights(constructor, path, "constructor")
         load_weights(evolving, path, "evolving")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,33 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from scenegraph_track.training.interrupts import leave_signals_to_parent
+
 Item = dict[str, torch.Tensor]
+
+_BEGIN = "fork" if sys.platform == "linux" else None
+"""How data workers begin: the server of forks, which newer Pythons take, does not outlive the signals that they do."""
+
+
+def ordered_batches(dataset: IterableDataset, workers: int, prefetch: int) -> Iterator[Any]:
+    """The batches of a dataset, in order; processes that prepare them outlive the signals that this one gets too.
+
+    Args:
+        dataset: Gives whole batches; in worker k of n every n-th from number k on.
+        workers: Processes that prepare batches; 0: this one.
+        prefetch: Batches that each of them prepares ahead.
+    """
+    return iter(
+        DataLoader(
+            dataset,
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=prefetch if workers else None,
+            in_order=True,
+            multiprocessing_context=_BEGIN if workers else None,
+            worker_init_fn=leave_signals_to_parent,
+        )
+    )
 
 
 class _Numbered(IterableDataset):
@@ -50,7 +77,5 @@ def endless_batches(
         world_size: Number of processes that train.
         start: Number of the first batch.
     """
-    numbers = range(rank, items, world_size)
-    dataset = _Numbered(make, seed, numbers, start)
-    prefetch = 4 if workers else None
-    return iter(DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=prefetch, in_order=True))
+    dataset = _Numbered(make, seed, range(rank, items, world_size), start)
+    return ordered_batches(dataset, workers, prefetch=4)

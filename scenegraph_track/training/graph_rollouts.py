@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from scenegraph_track.config import GraphSettings
 from scenegraph_track.graph.features import FrameFeatures
@@ -26,6 +25,7 @@ from scenegraph_track.tracking.correction import (
 from scenegraph_track.tracking.learned import Correction
 from scenegraph_track.tracking.reference import conclude, matched, start_state
 from scenegraph_track.tracking.situation import Situation, prepare
+from scenegraph_track.training.batches import ordered_batches
 from scenegraph_track.training.graph_data import Clip, GraphData, Moment, make_clip
 from scenegraph_track.training.graph_targets import Targets, frame_targets, owners
 
@@ -236,8 +236,4 @@ class _Rolled(IterableDataset):
 def clip_batches(data: GraphData, seed: int, rank: int, world_size: int, start: int) -> Iterator[Episode]:
     """Endless batches from number ``start`` on, this rank's share of each."""
     dataset = _Rolled(data, seed, range(rank, data.clips, world_size), start)
-    prefetch = 3 if data.workers else None
-    loader: Any = DataLoader(
-        dataset, batch_size=None, num_workers=data.workers, prefetch_factor=prefetch, in_order=True
-    )
-    return iter(loader)
+    return ordered_batches(dataset, data.workers, prefetch=3)

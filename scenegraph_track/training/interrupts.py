@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -25,22 +24,15 @@ class StopWish:
 def stop_signals() -> Iterator[StopWish]:
     """Turn the first SIGINT or SIGTERM into a wish while the block runs; the second one acts as it always does.
 
-    Outside of the main thread, where Python has no signal handlers, nothing changes.  Forked workers of a data loader
-    inherit the handlers: a Ctrl-C, which the terminal sends to them too, leaves them alone, and SIGTERM ends them.
+    Outside of the main thread, where Python has no signal handlers, nothing changes.
     """
     wish = StopWish()
     if threading.current_thread() is not threading.main_thread():
         yield wish
         return
     before: dict[int, Any] = {}
-    owner = os.getpid()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != owner:
-            if number == signal.SIGTERM:
-                signal.signal(number, signal.SIG_DFL)
-                os.kill(os.getpid(), number)
-            return
         wish.wished = True
         signal.signal(number, before[number])
 
@@ -51,3 +43,16 @@ def stop_signals() -> Iterator[StopWish]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def leave_signals_to_parent(worker: int) -> None:
+    """Let a data worker ignore SIGINT and SIGTERM (``worker_init_fn`` of a `DataLoader`).
+
+    Terminals and schedulers send them to every process of a run: the one that trains ends its step with the batches of
+    its workers, writes a checkpoint, and tells them itself that they are done.
+
+    Args:
+        worker: Its number.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

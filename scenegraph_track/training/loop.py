@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ def train(fabric: Fabric, recipe: Recipe, stage: Stage, out: Path) -> Progress:
         out: Folder of the run.
 
     Raises:
-        TrainingFailed: The loss or its gradient is not finite, or `Stage.collapse` has seen a collapse.
+        TrainingFailed: The loss or its gradient is not finite, `Stage.collapse` has seen a collapse, or a process that
+            prepares batches has died.
     """
     settings = recipe.train
     whole = _Whole(stage)
@@ -70,6 +71,7 @@ def train(fabric: Fabric, recipe: Recipe, stage: Stage, out: Path) -> Progress:
     with (
         Monitor(out, recipe.stage, settings.steps, progress.step, fabric.is_global_zero) as monitor,
         stop_signals() as stop,
+        _told_of_workers(recipe.stage),
     ):
         while progress.step < settings.steps and not progress.interrupted:
             step = progress.step
@@ -152,6 +154,13 @@ def _next(batches: Iterator[Any], name: str, number: int) -> Any:
         return next(batches)
     except StopIteration:
         raise UserError(f"{name}: expected endless batches, found none behind number {number - 1}") from None
+
+
+@contextmanager
+def _told_of_workers(name: str) -> Iterator[None]:
+    """The death of a data worker, which torch raises wherever the run is just then, as a sentence."""
+    try:
+        yield
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise

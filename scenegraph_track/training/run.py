@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -26,6 +27,8 @@ from scenegraph_track.training.settings import Recipe, differences, load_recipe
 from scenegraph_track.training.stage import Stage, find_stage
 from scenegraph_track.training.weights import load_weights
 
+logger = logging.getLogger(__name__)
+
 RECIPE = "recipe.yaml"
 
 EMBEDDED = "embedded"
@@ -48,21 +51,24 @@ def run_training(
         recipe_path: A name of `settings.named_recipes` or the path of a YAML file.
         overrides: ``key.of.setting=value``, the value as YAML.
         out: Folder of the run; None: ``runs/`` and the recipe's name.
-        resume: Go on from the newest checkpoint in ``out``, or start if there is none.
-        dry_run: Two steps with validation and checkpoint, in a temporary folder; ``out`` is not touched.
+        resume: Go on from the newest checkpoint in ``out``; if there is none, start, with a warning.
+        dry_run: Two steps with validation and checkpoint, in a temporary folder; nothing is left in ``out``, where it
+            has to be possible to write all the same.
         devices: In place of ``train.devices``.
 
     Returns:
         The best weights, ``best.safetensors`` in ``out``.
 
     Raises:
-        UserError: The recipe is wrong, ``out`` holds another run, or training failed (`loop.TrainingFailed`).
+        UserError: The recipe is wrong, ``out`` holds another run or cannot be written, or training failed
+            (`loop.TrainingFailed`).
         TrainingInterrupted: Ctrl-C or SIGTERM, after a checkpoint.
     """
     asked = [*overrides] if devices is None else [*overrides, f"train.devices={devices}"]
     recipe = load_recipe(recipe_path, asked)
     out = Path("runs") / Path(recipe_path).stem if out is None else Path(out)
     if dry_run:
+        _refuse_unwritable(out)
         with TemporaryDirectory() as folder:
             _run(replace(recipe, train=recipe.train.dry()), Path(folder), resume=False, dry_run=True)
         return out / BEST
@@ -132,6 +138,16 @@ def _fabric(recipe: Recipe) -> Fabric:
         raise UserError(f"train: these devices cannot be used ({' '.join(str(wrong).split())})") from None
 
 
+def _refuse_unwritable(out: Path) -> None:
+    """Try to write where a run would, and leave nothing there."""
+    try:
+        nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+        with TemporaryDirectory(dir=nearest):
+            pass
+    except OSError as error:
+        raise UserError(f"{out}: cannot write there ({error.strerror})") from None
+
+
 def _claim(out: Path, recipe: Recipe, resume: bool) -> None:
     """Write the recipe into a fresh folder, or check that the run in it has the same."""
     path = out / RECIPE
@@ -143,3 +159,5 @@ def _claim(out: Path, recipe: Recipe, resume: bool) -> None:
             raise UserError(f"{out}: cannot resume with other settings than the run began with: {', '.join(changed)}")
     with atomic_write(path) as file:
         file.write(recipe.text())
+    if resume and Checkpoints(out, recipe).newest() is None:
+        logger.warning("%s: no checkpoint there to go on from, this run begins at step 0", out)

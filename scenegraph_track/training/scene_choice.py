@@ -40,7 +40,8 @@ Rows = tuple[NDArray, NDArray, NDArray]
 def chosen_strengths(model: SceneModel, worlds: SceneWorldSettings) -> tuple[list[float], dict[str, Any]]:
     """The strength of each relation with the best average precision and F1, and these figures of all that were tried.
 
-    What counts is the mean over pairs of which both are seen and of which one is hidden, with depth and without.
+    What counts is the mean over pairs of which both are seen and of which one is hidden, with depth and without; those
+    of which none has the relation say nothing.  A relation that no pair has keeps its rule: 0, without figures.
 
     Args:
         model: Trained; its strengths are not changed.
@@ -52,11 +53,12 @@ def chosen_strengths(model: SceneModel, worlds: SceneWorldSettings) -> tuple[lis
     joined = [tuple(map(np.concatenate, zip(*parts, strict=True))) for parts in tables.values()]
     strengths, figures = [], {}
     for k, name in enumerate(RELATIONS):
+        groups = [(r[:, k], c[:, k], t[:, k]) for r, c, t in joined if t[:, k].any()]
         tried = {}
-        for strength in STRENGTHS:
-            found = [precision_figures(1 / (1 + np.exp(-r[:, k] - strength * c[:, k])), t[:, k]) for r, c, t in joined]
-            tried[strength] = float(np.nanmean([[one["ap"], one["f1"]] for one in found]))
-        strengths.append(max(tried, key=tried.__getitem__))
+        for strength in STRENGTHS if groups else ():
+            found = [precision_figures(1 / (1 + np.exp(-r - strength * c)), t) for r, c, t in groups]
+            tried[strength] = float(np.mean([[one["ap"], one["f1"]] for one in found]))
+        strengths.append(max(tried, key=tried.__getitem__, default=0.0))
         figures[name] = tried
     return strengths, figures
 
@@ -103,7 +105,7 @@ def main() -> None:
     console = Console(soft_wrap=True, highlight=False)
     for name, tried in figures.items():
         tries = "  ".join(f"{strength:.2f}: {value:.2f}" for strength, value in tried.items())
-        console.print(f"{name:12s} {tries}")
+        console.print(f"{name:12s} {tries or 'in no pair'}")
     console.print(f"chosen       {strengths}")
 
 

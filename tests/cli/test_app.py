@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -18,11 +19,16 @@ OPTIONS = {
     "--horizon --no-images --frame-rate --device --workers --print-config --quiet -q --help",
     "points": "--point --grid --out --save-video --overwrite --weights --stride --quiet -q --help",
     "eval": "--help",
-    "eval mot": "--results --benchmark --no-preproc --json --csv --workers --help",
-    "eval objects": "--worlds --split --sequences --frames --size --flow --depth --config --weights --workers --json "
-    "--csv --picture --help",
-    "eval occlusion": "--results --json --plot --worlds --split --sequences --size --workers --help",
-    "demo": "--out --seed --help",
+    "eval mot": "--results --benchmark --no-preproc --workers --json --csv --overwrite --help",
+    "eval objects": "--preset --split --sequences --frames --size --flow --depth --config --weights --workers --json "
+    "--csv --picture --overwrite --help",
+    "eval occlusion": "--results --preset --split --sequences --size --workers --json --plot --overwrite --help",
+    "eval points": "--preset --split --sequences --frames --size --weights --workers --json --csv --overwrite --help",
+    "eval single": "--preset --sequences --split --frames --size --results --weights --text --language --protocol "
+    "--pixels --workers --json --csv --plot --overwrite --help",
+    "eval language": "--preset --sequences --split --frames --size --weights --sentences --workers --json --csv "
+    "--overwrite --help",
+    "demo": "--out --seed --overwrite --help",
     "synth": "--preset --split --seed --sequences --frames --size --out --sheet --overwrite --help",
     "train": "--config --set --out --resume --dry-run --devices --print-config --help",
     "info": "--json --card --help",
@@ -74,10 +80,13 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ("eval missing --results .", 2, "missing: no such file or folder"),
         ("eval mot .", 2, "Missing option '--results'"),
         ("eval . --results . --benchmark MOT99", 2, "--benchmark MOT99: expected one of auto, none, MOT15"),
+        ("track --print-config --set tracker.nosuch=1", 2, "--set tracker.nosuch=1: unknown setting tracker.nosuch;"),
         ("synth --preset stand", 2, "--preset stand: expected one of easy, standard"),
-        ("synth --preset streams/stret", 2, "--preset streams/stret: expected one of streams/street"),
+        ("synth --preset streams/stret", 2, "long_occlusion, static, streams/street"),
         ("synth --split tset", 2, "--split tset: expected one of train, val, test"),
         ("synth --size big", 2, "--size big: expected WIDTHxHEIGHT in pixels, as 640x360"),
+        ("synth --size 5x20", 2, "--size 5x20: expected at least 16 pixels in width and in height"),
+        ("synth --sheet a.gif", 2, "--sheet a.gif: expected a file ending in .png or .jpg"),
         # A file that does not hold what it should: 1.
         ("track bad", 1, "bad/seqinfo.ini: expected a section [Sequence]"),
     ],
@@ -107,10 +116,13 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_starting_loads_nothing_heavy() -> None:
-    # Help comes at once because torch, OpenCV and the like are loaded by the commands that need them.
+    # Help comes at once because torch, OpenCV and the like are loaded by the commands that need them. Where the hub's
+    # library is loaded, it does not warn of its attempts beside our one sentence.
     code = (
         "import sys; from scenegraph_track.cli.app import run; run(['track', '--help'])\n"
-        "print({'torch', 'cv2', 'av', 'scipy', 'numpy', 'networkx', 'trackeval'} & set(sys.modules))"
+        "print({'torch', 'cv2', 'av', 'scipy', 'numpy', 'networkx', 'trackeval'} & set(sys.modules))\n"
+        "from huggingface_hub.utils import logging; print(logging.get_verbosity() == logging.ERROR)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "set()"
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_VERBOSITY"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-2:] == ["set()", "True"]

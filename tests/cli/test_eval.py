@@ -35,7 +35,7 @@ def results(tmp_path: Path) -> Path:
 
 
 def figures(arguments: list[str], tmp_path: Path) -> dict[str, float]:
-    assert run([*arguments, "--json", str(tmp_path / "figures.json")]) == 0
+    assert run([*arguments, "--json", str(tmp_path / "figures.json"), "--overwrite"]) == 0
     return json.loads((tmp_path / "figures.json").read_text())
 
 
@@ -79,6 +79,20 @@ def test_layout_of_trackeval(tmp_path: Path, results: Path) -> None:
     (tmp_path / "data_").rename(tmp_path / "tracker" / "data")
     found = figures(["eval", str(split(tmp_path / "data")), "--results", str(tmp_path / "tracker")], tmp_path)
     assert found["a/Recall"] == pytest.approx(100)
+
+
+@pytest.mark.usefixtures("quick_workers")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_empty_results_are_warned_of(
+    tmp_path: Path, results: Path, workers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Nothing was found then, and the others are judged; whoever judges.
+    (results / "b.txt").write_text("\n")
+    source = str(split(tmp_path / "data"))
+    found = figures(["eval", source, "--results", str(results), "--workers", workers], tmp_path)
+    assert found["b/HOTA"] == 0 and found["a/Recall"] == pytest.approx(100)
+    said = capsys.readouterr().err
+    assert said == f"warning: {results / 'b.txt'}: there are no boxes in this file, so nothing counts as found\n"
 
 
 def test_missing_results(tmp_path: Path, results: Path, capsys: pytest.CaptureFixture[str]) -> None:

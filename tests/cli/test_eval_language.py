@@ -13,7 +13,7 @@ from scenegraph_track.language.network import LanguageNetSettings, LanguageNetwo
 from scenegraph_track.training.weights import save_weights
 
 TINY = LanguageNetSettings(channels=(4, 6, 8), blocks=(0, 1), stages=2, heads=2, text_dim=8, tower=8)
-WORLDS = ["--worlds", "2", "--frames", "3", "--size", "96x72"]
+WORLDS = ["--sequences", "2", "--frames", "3", "--size", "96x72"]
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ FIGURES = ["fg_ari_video", "fg_ari_frame", "mbo_video", "mbo_frame", "recall50",
 
 
 def figures(arguments: list[str], tmp_path: Path) -> dict[str, Any]:
-    assert run(["eval", "objects", *arguments, "--json", str(tmp_path / "f.json")]) == 0
+    assert run(["eval", "objects", *arguments, "--json", str(tmp_path / "f.json"), "--overwrite"]) == 0
     return json.loads((tmp_path / "f.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
 
 
@@ -118,7 +118,7 @@ def test_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["NOWHERE"], "NOWHERE: no such file or folder"),
         (["."], "is neither a video or image file"),
-        (["--worlds", "odd"], "--worlds odd: expected one of easy"),
+        (["--preset", "odd"], "--preset odd: expected one of easy"),
         (["--split", "odd"], "--split odd: expected one of train"),
         ([".", "--size", "64x64"], "--size: goes with worlds, not with a folder"),
         (["--picture", "a.gif"], "--picture a.gif: expected a file ending in .jpg or .png"),

@@ -38,7 +38,7 @@ def results(folder: Path, after: int, other: int) -> Path:
 
 
 def figures(arguments: list[str], tmp_path: Path) -> dict[str, Any]:
-    assert run(["eval", "occlusion", *arguments, "--json", str(tmp_path / "f.json")]) == 0
+    assert run(["eval", "occlusion", *arguments, "--json", str(tmp_path / "f.json"), "--overwrite"]) == 0
     text = (tmp_path / "f.json").read_text()
     return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))["results"]
 

@@ -73,7 +73,7 @@ def test_baselines_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     ("arguments", "message"),
     [
         (["NOWHERE"], "NOWHERE: no such folder"),
-        (["--worlds", "odd"], "--worlds odd: expected one of easy"),
+        (["--preset", "odd"], "--preset odd: expected one of easy"),
         (["--split", "odd"], "--split odd: expected one of train"),
         (["--size", "odd"], "odd"),
         (["--weights", "odd"], "odd: no such file of weights"),

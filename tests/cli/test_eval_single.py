@@ -18,7 +18,7 @@ from scenegraph_track.evaluation.single_baselines import ConstantPosition, Norma
 from scenegraph_track.evaluation.single_clips import world_clip, world_targets
 from scenegraph_track.target import embedded
 
-WORLDS = ["--worlds", "1", "--frames", "4", "--size", "96x72"]
+WORLDS = ["--sequences", "1", "--frames", "4", "--size", "96x72"]
 SIMPLE = ("constant_position", "constant_velocity", "ncc")
 FIGURES = ("ao", "sr50", "sr75", "auc", "precision20", "pnorm", "pnorm_area")
 
@@ -30,7 +30,7 @@ def no_target_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def figures(arguments: list[str], tmp_path: Path, name: str = "f.json") -> dict[str, Any]:
-    assert run(["eval", "single", *arguments, "--json", str(tmp_path / name)]) == 0
+    assert run(["eval", "single", *arguments, "--json", str(tmp_path / name), "--overwrite"]) == 0
     return json.loads((tmp_path / name).read_text(), parse_constant=lambda one: pytest.fail(f"{one} in JSON"))
 
 
@@ -124,7 +124,7 @@ def test_truth_without_images(real: Path, tmp_path: Path, capsys: pytest.Capture
         (["--protocol", "odd"], "--protocol odd: expected one of otb, lasot, got10k, tnl2k, vot"),
         (["--pixels", "odd"], "--pixels odd: expected one of continuous, inclusive"),
         (["--size", "odd"], "--size odd: expected WIDTHxHEIGHT"),
-        ([".", "--worlds", "2"], "--worlds: goes with worlds, not with real sequences"),
+        ([".", "--sequences", "2"], "--sequences: goes with worlds, not with real sequences"),
         (["--plot", "a.gif"], "a.gif: expected a file ending in"),
         (["--protocol", "vot", "--plot", "a.png"], "--plot: goes with runs from the first frame"),
         (["--results", "odd"], "odd: expected a folder with <sequence>.txt"),

@@ -32,7 +32,7 @@ def weights(tmp_path: Path) -> list[str]:
 
 
 def test_rows_of_the_three_protocols(weights: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    worlds = ["--worlds", "1", "--frames", "4", "--size", "96x72"]
+    worlds = ["--sequences", "1", "--frames", "4", "--size", "96x72"]
     assert run(["eval", "single", "--text", *worlds, *weights, "--json", str(tmp_path / "f.json")]) == 0
     found = json.loads((tmp_path / "f.json").read_text())
     assert {"ao", "NL/ao", "NL+BBox/ao"} <= set(found) and "ncc/ao" not in found

@@ -166,7 +166,6 @@ def test_several_sequences(folder: Path, weights: Path, capsys: pytest.CaptureFi
         ("clip --grid nan", "--grid"),
         ("clip --stride 4", "stride: expected 1 to 3, found 4"),
         ("clip --weights none.safetensors", "none.safetensors: no such file of weights"),
-        ("junk.png", "junk.png"),
     ],
 )
 def test_one_sentence(
@@ -178,13 +177,23 @@ def test_one_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(folder.parent)
-    Path("junk.png").write_bytes(b"junk")
     words = arguments.split()
     assert run(["points", *words, *([] if "--weights" in words else ["--weights", str(weights)])]) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.startswith("error: ") and said.err.count("\n") == 1
     assert message in said.err
     assert not Path("out").exists()
+
+
+def test_no_frame_can_be_read(folder: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # The command is right, the file is not: exit code 1, as of track.
+    for name in ("junk.png", "junk.mp4"):
+        (folder.parent / name).write_bytes(b"junk")
+        out = ["--out", str(folder.parent / "out")]
+        assert run(["points", str(folder.parent / name), "--weights", str(weights), *out]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {folder.parent / name}") and said.count("\n") == 1
+    assert not (folder.parent / "out").exists()
 
 
 def test_no_weights_ship(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,6 +210,6 @@ def test_a_point_after_the_end_of_a_video(folder: Path, weights: Path, capsys: p
         for t in range(3):
             writer.write(cv2.imread(str(folder / f"{t}.png"))[..., ::-1].copy())
     out = folder.parent / "out"
-    assert run(["points", str(video), "--weights", str(weights), "--out", str(out), "--point", "5,5,3"]) == 1
+    assert run(["points", str(video), "--weights", str(weights), "--out", str(out), "--point", "5,5,3"]) == 2
     assert "a point is given in frame 3, the last one is 2 (from 0)" in capsys.readouterr().err
     assert list(out.iterdir()) == []

@@ -28,8 +28,10 @@ def test_sequences(kind: list[str], tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run([*arguments, str(tmp_path / "b")]) == 0
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     capsys.readouterr()
-    assert run([*arguments, str(tmp_path / "a")]) == 1
-    assert "exists" in capsys.readouterr().err
+    (tmp_path / "a" / found[0].name).rename(tmp_path / "moved")
+    assert run([*arguments, str(tmp_path / "a")]) == 2
+    assert f"{found[1].path} exists already: add --overwrite to replace it" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "a").iterdir()] == [found[1].name]  # not one of two is made
     assert run([*arguments, str(tmp_path / "a"), "--overwrite"]) == 0
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 

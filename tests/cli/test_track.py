@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 import yaml
 
 from scenegraph_track.cli.app import run
 from scenegraph_track.data.streams import simulate, write_mot
+from scenegraph_track.data.video_writer import write_video
 
 FRAMES = 12
 
@@ -144,13 +148,58 @@ def test_source_without_detections(split: Path, tmp_path: Path, capsys: pytest.C
     (sequence / "gt" / "gt.txt").write_bytes((there / "gt" / "gt.txt").read_bytes())
     (sequence / "seqinfo.ini").write_bytes((there / "seqinfo.ini").read_bytes())
     command = ["track", str(sequence), "--out", str(tmp_path / "out"), "-q"]
-    assert run(command) == 1
+    assert run(command) == 2
     assert "there are no detections beside it; give" in capsys.readouterr().err
     assert run([*command, "--detections", str(there / "det" / "det.txt")]) == 0
     (tmp_path / "dets").mkdir()
     (tmp_path / "dets" / "a.txt").write_bytes((there / "det" / "det.txt").read_bytes())
     assert run([*command, "--detections", str(tmp_path / "dets"), "--overwrite"]) == 0
     assert run([*command, "--detections", str(tmp_path / "none")]) == 2
+
+
+def test_empty_detections_are_warned_of(split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # In one sentence that names the file; nothing is tracked then, which is no failure.
+    (tmp_path / "none.txt").touch()
+    command = ["track", str(split / "street-train-000000"), "--detections", str(tmp_path / "none.txt"), "-q"]
+    assert run([*command, "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err == f"warning: {tmp_path / 'none.txt'}: there are no detections in this file\n"
+    assert (tmp_path / "out" / "street-train-000000.txt").read_text() == ""
+
+
+@pytest.fixture
+def cut(tmp_path: Path) -> Path:
+    """A video of which the last 17 of 40 frames are missing."""
+    path = tmp_path / "cut.mp4"
+    with write_video(path, (64, 48), 25) as video:
+        for k in range(40):
+            video.write(np.full((48, 64, 3), 5 * k, np.uint8))
+    with av.open(str(path)) as container:
+        missing = sorted(packet.pos for packet in container.demux(video=0) if packet.size)[23]
+    path.write_bytes(path.read_bytes()[:missing])
+    (tmp_path / "det.txt").write_text("".join(f"{k},-1,10,10,20,20,0.9\n" for k in range(1, 41)))
+    return path
+
+
+@pytest.mark.parametrize(("more", "frames"), [([], 23), (["--no-images"], 40)])
+def test_a_video_that_breaks_off_is_warned_of(
+    cut: Path, more: list[str], frames: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Once, with how much of it there is, also where only its header is looked at.
+    out = ["--out", str(cut.parent / "out")]
+    assert run(["track", str(cut), "--detections", str(cut.parent / "det.txt"), *out, *more]) == 0
+    warning, note = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(f"warning: {cut}: the video breaks off: 2[0-3] of its 40 frames can be read", warning)
+    assert note.startswith(f"cut: {frames} frames, ") and "unreadable" not in note
+
+
+def test_a_video_without_a_readable_frame_fails(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cut.write_bytes(cut.read_bytes()[:1800])
+    for more in ([], ["--no-images"]):
+        out = ["--out", str(cut.parent / "out")]
+        assert run(["track", str(cut), "--detections", str(cut.parent / "det.txt"), *out, *more]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {cut}: expected a video") and said.count("\n") == 1
+    assert not (cut.parent / "out").exists()
 
 
 def test_unknown_frame_rate(split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

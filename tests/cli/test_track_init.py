@@ -105,7 +105,7 @@ def test_a_video(clip: Path, weights: Path, capsys: pytest.CaptureFixture[str]) 
     assert track(video, "--init", "10,20,12,10", "--frame", 1, *setting) == 0
     assert rows(clip)[:, 0].tolist() == list(range(2, FRAMES + 1))
     (clip.parent / "out" / "clip.txt").unlink()
-    assert track(video, "--init", "10,20,12,10", "--frame", FRAMES, *setting, "--overwrite") == 1
+    assert track(video, "--init", "10,20,12,10", "--frame", FRAMES, *setting, "--overwrite") == 2
     assert f"a target is given in frame {FRAMES}, the last one is {FRAMES - 1} (from 0)" in capsys.readouterr().err
     assert not (clip.parent / "out" / "clip.txt").exists()
 
@@ -114,8 +114,8 @@ def test_the_weights_that_ship_are_used(
     clip: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(embedded, "SHIPPED", clip.parent / "none.safetensors")
-    assert track(clip, "--init", "10,20,12,10") == 1
-    assert "no trained target models ship with this version" in capsys.readouterr().err
+    assert track(clip, "--init", "10,20,12,10") == 2
+    assert "no trained target model ships with this version" in capsys.readouterr().err
     monkeypatch.setattr(embedded, "SHIPPED", weights)
     assert track(clip, "--init", "10,20,12,10") == 0
     assert len(rows(clip)) == FRAMES
@@ -135,9 +135,13 @@ def test_the_weights_that_ship_are_used(
         ),
         (["--frame", "1"], 2, "--frame: expected one, or one for each of 0 --init, found 1"),
         (["--init", "1,2,9,9", "--no-images"], 2, "track: expected --init or --no-images, found both"),
-        (["--init", "70,2,9,9"], 1, "expected a box inside the image of 64 x 48 pixels"),
-        (["--init", "1,2,9,9", "--frame", "6"], 1, "a target is given in frame 6, the last one is 5 (from 0)"),
-        (["--config", "single"], 1, "this configuration follows given targets only: add --init x,y,w,h"),
+        (
+            ["--init", "70,2,9,9"],
+            2,
+            "--init 70,2,9,9: expected left,top,width,height of a box inside the image of 64 x 48 pixels",
+        ),
+        (["--init", "1,2,9,9", "--frame", "6"], 2, "a target is given in frame 6, the last one is 5 (from 0)"),
+        (["--config", "single"], 2, "this configuration follows given targets only: add --init x,y,w,h"),
     ],
 )
 def test_what_is_refused(
@@ -157,5 +161,5 @@ def test_other_sources_are_refused(clip: Path, weights: Path, capsys: pytest.Cap
         (clip.parent / "split" / name / "det" / "det.txt").write_text((clip.parent / "det.txt").read_text())
     assert track(clip.parent / "split", *words) == 2
     assert "--init: expected one sequence, found 2 in" in capsys.readouterr().err
-    assert track(clip.parent / "split" / "a", *words) == 1
+    assert track(clip.parent / "split" / "a", *words) == 2
     assert "there are no images to follow a target in" in capsys.readouterr().err

@@ -154,12 +154,15 @@ SHORT = [*FLOW, "train.steps=3", "train.warmup_steps=0", "train.checkpoint_every
 def test_interrupt_and_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Ctrl-C: one sentence and 130; --resume ends the run and says where the weights are; another start is refused.
+    # --resume where nothing is begins and says so. Ctrl-C: one sentence and 130; --resume ends the run and says where
+    # the weights are; another start is refused.
     steps = Steps(monkeypatch)
     steps.interrupt_at = 1
     command = ["train", "flow", "--out", str(tmp_path / "run"), *sets(*SHORT)]
-    assert run(command) == 130
-    assert "error: stopped after step 2 of 3; resume goes on from" in capsys.readouterr().err
+    assert run([*command, "--resume"]) == 130
+    said = capsys.readouterr().err
+    assert f"warning: {tmp_path / 'run'}: no checkpoint there to go on from, this run begins at step 0\n" in said
+    assert "error: stopped after step 2 of 3; resume goes on from" in said
     steps.interrupt_at = -1
     assert run(command) == 1
     assert "the folder holds a run; resume it or choose another folder" in capsys.readouterr().err
@@ -167,6 +170,14 @@ def test_interrupt_and_resume(
     best = tmp_path / "run" / "best.safetensors"
     assert capsys.readouterr().out == f"weights: {best}\nheld out after step 3: epe_moving 1.5\n"
     assert best.is_file()
+
+
+def test_a_dry_run_looks_whether_it_could_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "run"
+    assert run(["train", "graph", "--dry-run", "--out", str(out)]) == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", f"error: {out}: cannot write there (Not a directory)\n")
 
 
 def test_a_run_that_fails_is_one_sentence(

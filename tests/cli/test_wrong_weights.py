@@ -50,7 +50,7 @@ def test_track(
         raise OSError("We couldn't connect to 'https://huggingface.co'\nto load the files.")
 
     monkeypatch.setattr(AutoConfig, "from_pretrained", out_of_reach)
-    assert run([*TRACK, *(word for setting in settings for word in ("--set", setting))]) == 1
+    assert run([*TRACK, *(word for setting in settings for word in ("--set", setting))]) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.startswith(f"error: {message}") and said.err.count("\n") == 1
     assert not list((folder / "out").glob("*"))

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from geometry.errors import GeometryError
-from geometry.weights import embedded_weights, load_weights, read_metadata
+from geometry.weights import embedded_weights, load_weights, read_metadata, recipe_section
 
 
 def test_a_part_of_a_file(tmp_path: Path) -> None:
@@ -20,6 +20,15 @@ def test_a_part_of_a_file(tmp_path: Path) -> None:
     metadata = load_weights(net, tmp_path / "w.safetensors", "one")
     assert torch.equal(net.weight, weights["one.weight"])
     assert metadata == read_metadata(tmp_path / "w.safetensors") == {"recipe": {"a": 1}, "seed": 7}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "section"),
+    [('{"net": {"dim": 8}}', {"dim": 8}), ('{"other": {}}', {}), ('{"net": 3}', {}), ("no recipe", {}), ("[1]", {})],
+)
+def test_a_section_of_the_recipe(tmp_path: Path, recipe: str, section: dict) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "w.safetensors", {"recipe": recipe})
+    assert recipe_section(tmp_path / "w.safetensors", "net") == section
 
 
 def test_what_does_not_fit_is_named_and_nothing_is_loaded(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_unknown_words_and_sentences_that_tell_nothing(weights: Path) -> None:
 
 def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
     save_weights(tmp_path / "other.safetensors", {"a": torch.zeros(1)}, {"recipe": {"stage": "target"}})
-    with pytest.raises(UserError, match="describes no language network"):
+    with pytest.raises(UserError, match="the section language_net of the recipe in it does not describe"):
         Reader.load(tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="no such file"):
         Reader.load(tmp_path / "none.safetensors")

@@ -37,7 +37,7 @@ def test_a_network_is_built_as_its_file_says(tmp_path: Path) -> None:
 def test_the_weights_that_ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "SHIPPED", tmp_path / "target.safetensors")
     for read in (embedded.target_network, embedded.follow_settings):
-        with pytest.raises(UserError, match="no trained target models ship with this version"):
+        with pytest.raises(UserError, match="no trained target model ships with this version"):
             read()
     saved(tmp_path / "target.safetensors")
     assert embedded.target_network().settings.view == 32

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -283,17 +281,6 @@ def test_a_frame_without_image_breaks_the_measured_camera_motion(monkeypatch: py
     assert state.background.size == 0
     run(given)
     assert len(calls) == 1 + 3 - 1 + 1 and all(a and b for a, b in calls)  # 0-1 (twice run), 3-4, 4-5
-
-
-def test_boxes_alone_never_load_opencv() -> None:
-    code = (
-        "import sys\nfrom scenegraph_track import Detections, Frame, Tracker\n"
-        "t = Tracker.from_config()\ns = t.start()\n"
-        "for k in range(3):\n    s, g = t.step(s, Frame(k, k / 10), Detections.from_arrays([[0, 0, 9, 9]]))\n"
-        "print('cv2' in sys.modules, len(g))"
-    )
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "1"]
 
 
 # --- tracks of scenes ------------------------------------------------------------------------------------------------

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from scenegraph_track.training import batches
 from scenegraph_track.training.batches import Item, endless_batches
 
 
@@ -41,3 +45,23 @@ def test_ranks_share_a_batch() -> None:
         items = whole[k].view(4, 2, 3)
         assert torch.equal(parts[0][k].view(2, 2, 3), items[::2])
         assert torch.equal(parts[1][k].view(2, 2, 3), items[1::2])
+
+
+def test_a_worker_outlives_signals_and_ends_with_its_reader() -> None:
+    def own_number(rng: np.random.Generator) -> Item:
+        return {"pid": torch.tensor([os.getpid()])}
+
+    reader = endless_batches(own_number, 7, 1, workers=1)
+    worker = int(next(reader)["pid"])
+    assert worker != os.getpid()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(worker, number)
+    assert {int(batch["pid"]) for batch in islice(reader, 12)} == {worker}
+    del reader
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+
+
+def test_all_stages_have_their_batches_from_here() -> None:
+    modules = Path(batches.__file__).parent.glob("*.py")
+    assert [path.name for path in modules if "DataLoader(" in path.read_text()] == ["batches.py"]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 
 import pytest
 
-from scenegraph_track.training.interrupts import stop_signals
+from scenegraph_track.training.interrupts import leave_signals_to_parent, stop_signals
 
 
 @pytest.mark.usefixtures("ctrl_c")
@@ -37,19 +36,13 @@ def test_other_threads_have_no_handlers() -> None:
     assert seen == [False]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_worker_outlives_ctrl_c_but_not_sigterm() -> None:
-    with stop_signals() as stop:
-        worker = os.fork()
-        if worker == 0:
-            end = time.monotonic() + 10
-            while time.monotonic() < end:
-                time.sleep(0.01)
-            os._exit(0)
-        os.kill(worker, signal.SIGINT)
-        time.sleep(0.1)
-        assert os.waitpid(worker, os.WNOHANG) == (0, 0)
-        os.kill(worker, signal.SIGTERM)
-        assert os.WTERMSIG(os.waitpid(worker, 0)[1]) == signal.SIGTERM
-        assert not stop.wished
+@pytest.mark.usefixtures("ctrl_c")
+def test_a_worker_leaves_signals_to_its_parent() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        leave_signals_to_parent(0)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+            assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)

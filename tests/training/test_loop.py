@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from scenegraph_track.training.checkpoints import load_state
 from scenegraph_track.training.interrupts import TrainingInterrupted
-from scenegraph_track.training.loop import TrainingFailed, _next
+from scenegraph_track.training.loop import TrainingFailed, _told_of_workers
 from scenegraph_track.training.monitor import read_log
 from scenegraph_track.training.run import run_training
 from scenegraph_track.training.settings import load_recipe
@@ -25,15 +25,17 @@ from scenegraph_track.training.stage import STAGES
 
 def train_tiny(recipe: Path, out: Path, environment: dict[str, str]) -> None:
     """What a process of its own does."""
+    if "TINY_STAGE_TERMINATE_AT" in environment:
+        os.setsid()  # what is sent to its group is not sent to this one
     os.environ.update(environment)
     torch.set_num_threads(1)
     STAGES["tiny"] = "tiny_stage:TinyStage"
     run_training(recipe, out=out)
 
 
-def start(context: BaseContext, recipe: Path, out: Path, **environment: str) -> BaseProcess:
+def start(context: BaseContext, recipe: Path, out: Path, daemon: bool = True, **environment: str) -> BaseProcess:
     given = recipe, out, environment | {"CUDA_VISIBLE_DEVICES": ""}
-    process = context.Process(target=train_tiny, args=given, daemon=True)
+    process = context.Process(target=train_tiny, args=given, daemon=daemon)
     process.start()
     return process
 
@@ -171,6 +173,20 @@ def test_interrupt_writes_a_checkpoint_and_the_run_goes_on(
     assert same(weights(tmp_path / "stopped", 12), weights(tmp_path / "whole", 12))
 
 
+def test_sigterm_to_all_processes_of_a_run_leaves_a_checkpoint(
+    tiny: Path, tmp_path: Path, quick_workers: BaseContext
+) -> None:
+    # as schedulers send it: the process that prepares batches gets it too; the run that goes on gives the same bits
+    tiny.write_text(tiny.read_text().replace("batch_size: 8", "batch_size: 8\n  workers: 1"))
+    stopped = start(quick_workers, tiny, tmp_path / "stopped", daemon=False, TINY_STAGE_TERMINATE_AT="10")
+    stopped.join(300)
+    assert stopped.exitcode == 1, "interrupted, by an exception"
+    assert [p.name for p in sorted((tmp_path / "stopped" / "checkpoints").iterdir())][-1] == "step-00000006"
+    run_training(tiny, out=tmp_path / "stopped", resume=True)
+    run_training(tiny, out=tmp_path / "whole")
+    assert same(weights(tmp_path / "stopped", 12), weights(tmp_path / "whole", 12))
+
+
 def test_mixed_precision_leaves_the_batch_as_it_is(tiny: Path, tmp_path: Path) -> None:
     best = run_training(tiny, ["train.precision=bf16-mixed"], tmp_path / "run")  # the stage checks what it is given
     assert all(value.dtype == torch.float32 for value in load_file(best).values())
@@ -182,16 +198,11 @@ def test_a_stage_that_runs_out_of_batches(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_a_process_that_prepares_batches_and_dies_is_one_sentence() -> None:
-    def killed():
+    # Torch raises it wherever the run is; other errors are left alone.
+    with (
+        pytest.raises(TrainingFailed, match="graph: a process that prepares batches has died"),
+        _told_of_workers("graph"),
+    ):
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
-        yield
-
-    with pytest.raises(TrainingFailed, match="a process that prepares batches has died"):
-        _next(killed(), "graph", 0)
-
-    def wrong():
+    with pytest.raises(RuntimeError, match="a mistake of ours"), _told_of_workers("graph"):
         raise RuntimeError("a mistake of ours")
-        yield
-
-    with pytest.raises(RuntimeError, match="a mistake of ours"):
-        _next(wrong(), "graph", 0)

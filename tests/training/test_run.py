@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,14 @@ def test_resume_refuses_other_settings_but_not_free_ones(tiny: Path, tmp_path: P
     run_training(tiny, ["train.log_every=1"], tmp_path / "run", resume=True)  # finished: nothing more to do
 
 
-def test_resume_without_a_run_starts_one(tiny: Path, tmp_path: Path) -> None:
-    assert run_training(tiny, out=tmp_path / "run", resume=True).is_file()
+def test_resume_without_a_run_starts_one_and_says_so(
+    tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "run"
+    assert run_training(tiny, out=out, resume=True).is_file()
+    assert caplog.messages == [f"{out}: no checkpoint there to go on from, this run begins at step 0"]
+    run_training(tiny, out=out, resume=True)
+    assert len(caplog.messages) == 1, "there is one now"
 
 
 def test_a_dry_run_leaves_nothing(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,6 +80,22 @@ def test_a_dry_run_leaves_nothing(tiny: Path, tmp_path: Path, capsys: pytest.Cap
     said = capsys.readouterr().err
     assert "step 2/2  val/error" in said
     assert "step 3" not in said
+
+
+@pytest.mark.parametrize("free", ["run", "run/deeper/still"])
+def test_a_dry_run_refuses_a_folder_that_cannot_be(tiny: Path, tmp_path: Path, free: str) -> None:
+    # where a file stands, and below it
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(UserError, match=r"run.*: cannot write there \(Not a directory\)"):
+        run_training(tiny, out=tmp_path / free, dry_run=True)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["run", "tiny.yaml"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="everything can be written by root")
+def test_a_dry_run_refuses_a_folder_without_permission(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "shut").mkdir(mode=0o500)
+    with pytest.raises(UserError, match=r"cannot write there \(Permission denied\)"):
+        run_training(tiny, out=tmp_path / "shut" / "run", dry_run=True)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPU")

@@ -35,6 +35,21 @@ def test_the_best_strength_of_each_relation(monkeypatch: pytest.MonkeyPatch) -> 
     assert figures[RELATIONS[0]][strengths[0]] == pytest.approx(100) and figures[RELATIONS[0]][0.0] < 90
 
 
+def test_a_relation_that_no_pair_has_keeps_its_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    # without a warning; groups of pairs in which it is absent, and empty ones, say nothing
+    rule = np.tile(np.array([[2.0], [1], [-1], [-2]]), (1, len(RELATIONS)))
+    change = np.zeros_like(rule)
+    change[:, 0] = [0, -2, 2, 0]  # right
+    truth = np.zeros(rule.shape, bool)
+    there = truth.copy()
+    there[:, 0] = TRUTH
+    parts = [("a", (rule, change, truth)), ("b", (rule, change, there)), ("c", (rule[:0], change[:0], truth[:0]))]
+    monkeypatch.setattr(scene_choice, "_said", lambda *_: iter(parts))
+    strengths, figures = chosen_strengths(None, None)
+    assert strengths[0] > 0.5 and strengths[1:] == [0.0] * 5
+    assert figures[RELATIONS[0]][strengths[0]] == pytest.approx(100) and figures[RELATIONS[1]] == {}
+
+
 def test_what_is_said_of_worlds_and_written_into_the_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -11,10 +12,12 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
+from torch.utils.data import IterableDataset
 
+from scenegraph_track.training.batches import ordered_batches
 from scenegraph_track.training.stage import Stage
 
-KILL_AT, INTERRUPT_AT = "TINY_STAGE_KILL_AT", "TINY_STAGE_INTERRUPT_AT"
+KILL_AT, INTERRUPT_AT, TERMINATE_AT = "TINY_STAGE_KILL_AT", "TINY_STAGE_INTERRUPT_AT", "TINY_STAGE_TERMINATE_AT"
 """Environment variables with the number of a batch."""
 
 
@@ -22,6 +25,7 @@ class TinyData(BaseModel):
     model_config = ConfigDict(extra="forbid")
     batch_size: int = 8
     noise: float = 0.1
+    workers: int = 0
 
 
 class TinySettings(BaseModel):
@@ -32,6 +36,16 @@ class TinySettings(BaseModel):
     explode_at: int | None = None
     batches: int | None = None
     collapse_below: float | None = None
+
+
+class TinyBatches(IterableDataset):
+    """For one worker."""
+
+    def __init__(self, stage: TinyStage, *place: int) -> None:
+        self.stage, self.place = stage, place
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, int]]:
+        return self.stage.drawn(*self.place)
 
 
 class TinyStage(Stage):
@@ -57,6 +71,11 @@ class TinyStage(Stage):
         return torch.from_numpy(x).float(), torch.from_numpy(y).float()
 
     def batches(self, rank: int, world_size: int, start: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+        if self.settings.data.workers:
+            return ordered_batches(TinyBatches(self, rank, world_size, start), self.settings.data.workers, 2)
+        return self.drawn(rank, world_size, start)
+
+    def drawn(self, rank: int, world_size: int, start: int) -> Iterator[tuple[Tensor, Tensor, int]]:
         k = start
         while self.settings.batches is None or k < self.settings.batches:
             x, y = self.draw(self.seed, 0, k)
@@ -69,6 +88,9 @@ class TinyStage(Stage):
             os.kill(os.getpid(), signal.SIGKILL)
         if k == int(os.environ.get(INTERRUPT_AT, -1)):
             os.kill(os.getpid(), signal.SIGINT)
+        if k == int(os.environ.get(TERMINATE_AT, -1)):
+            os.killpg(os.getpid(), signal.SIGTERM)  # refused but in a group of one's own
+            time.sleep(0.3)  # torch tells of a worker that died
         assert x.dtype == torch.float32  # also under mixed precision
         error = self.head(self.dropout(self.embed(x)))[:, 0] - y
         loss = (error**2).mean()

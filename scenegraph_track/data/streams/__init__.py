@@ -2,7 +2,7 @@
 
 from scenegraph_track.data.streams.mot import write_mot
 from scenegraph_track.data.streams.presets import PRESETS, SPLITS
-from scenegraph_track.data.streams.simulation import simulate
+from scenegraph_track.data.streams.simulation import simulate, stream_name
 from scenegraph_track.data.streams.stream import Stream
 
-__all__ = ["PRESETS", "SPLITS", "Stream", "simulate", "write_mot"]
+__all__ = ["PRESETS", "SPLITS", "Stream", "simulate", "stream_name", "write_mot"]

@@ -8,10 +8,11 @@ import numpy as np
 
 from scenegraph_track.data.streams.stream import Stream
 from scenegraph_track.errors import UserError
+from scenegraph_track.files import atomic_folder
 
 
 def write_mot(stream: Stream, folder: str | Path, overwrite: bool = False) -> Path:
-    """Write a stream as ``<folder>/<name>/{gt/gt.txt, det/det.txt, seqinfo.ini}``.
+    """Write a stream as ``<folder>/<name>/{gt/gt.txt, det/det.txt, seqinfo.ini}``, whole or not at all.
 
     ``gt.txt`` has 9 columns (frame from 1, id, left, top, width, height, 1, class 1, visibility), ``det.txt`` has 10
     (frame from 1, -1, left, top, width, height, score, -1, -1, -1).
@@ -19,7 +20,7 @@ def write_mot(stream: Stream, folder: str | Path, overwrite: bool = False) -> Pa
     Args:
         stream: The sequence.
         folder: Folder of sequences; it is made if need be.
-        overwrite: Replace the files of a sequence of the same name.
+        overwrite: Replace a sequence of the same name.
 
     Returns:
         The folder of the sequence.
@@ -30,8 +31,6 @@ def write_mot(stream: Stream, folder: str | Path, overwrite: bool = False) -> Pa
     target = Path(folder) / stream.name
     if target.exists() and not overwrite:
         raise UserError(f"{target}: the sequence exists already; pass overwrite=True to replace it")
-    (target / "gt").mkdir(parents=True, exist_ok=True)
-    (target / "det").mkdir(exist_ok=True)
     one = np.ones((len(stream.truth_frame), 1))
     truth = np.hstack(
         [
@@ -56,14 +55,17 @@ def write_mot(stream: Stream, folder: str | Path, overwrite: bool = False) -> Pa
         ]
     )
     box = ["%.2f"] * 4
-    np.savetxt(target / "gt/gt.txt", truth, ["%d", "%d", *box, "%d", "%d", "%.4f"], delimiter=",")
-    np.savetxt(target / "det/det.txt", detections, ["%d", "%d", *box, "%.6f", "%d", "%d", "%d"], delimiter=",")
     width, height = stream.image_size
-    (target / "seqinfo.ini").write_text(
-        f"[Sequence]\nname={stream.name}\nimDir=img1\nframeRate={stream.frame_rate:g}\n"
-        f"seqLength={stream.frames}\nimWidth={width}\nimHeight={height}\nimExt=.jpg\n",
-        encoding="utf-8",
-    )
+    with atomic_folder(target, overwrite) as there:
+        (there / "gt").mkdir()
+        (there / "det").mkdir()
+        np.savetxt(there / "gt/gt.txt", truth, ["%d", "%d", *box, "%d", "%d", "%.4f"], delimiter=",")
+        np.savetxt(there / "det/det.txt", detections, ["%d", "%d", *box, "%.6f", "%d", "%d", "%d"], delimiter=",")
+        (there / "seqinfo.ini").write_text(
+            f"[Sequence]\nname={stream.name}\nimDir=img1\nframeRate={stream.frame_rate:g}\n"
+            f"seqLength={stream.frames}\nimWidth={width}\nimHeight={height}\nimExt=.jpg\n",
+            encoding="utf-8",
+        )
     return target
 
 

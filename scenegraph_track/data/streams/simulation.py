@@ -23,6 +23,11 @@ _BACK_WITHIN = 0.5  # seconds outside the image after which an object that comes
 _ATTEMPTS = 10
 
 
+def stream_name(preset: str, split: str, seed: int) -> str:
+    """The name of a stream."""
+    return f"{preset}-{split}-{seed:06d}"
+
+
 def simulate(
     preset: str = "mixed", seed: int = 0, split: str = "train", frames: int | None = None, objects: int | None = None
 ) -> Stream:
@@ -56,7 +61,7 @@ def simulate(
     if objects is not None and objects < 1:
         raise UserError(f"objects: expected at least 1, found {objects}")
     entropy = [seed, zlib.crc32(preset.encode()), zlib.crc32(split.encode())]
-    name = f"{preset}-{split}-{seed:06d}"
+    name = stream_name(preset, split, seed)
     for attempt in range(_ATTEMPTS):
         root = np.random.SeedSequence([*entropy, attempt] if attempt else entropy)
         stream = _draw(name, preset, split, frames, objects, root)

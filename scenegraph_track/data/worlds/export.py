@@ -101,7 +101,7 @@ def synthesise(
 ) -> list[Path]:
     """Write worlds into ``out``, one folder each; what the command ``synth`` does.
 
-    Sequence i is the scene (seed, i), named ``<preset>-<split>-<seed>-<i>``; each appears when it is complete.
+    Sequence i is the scene (seed, i), named by `world_name`; each appears when it is complete.
 
     Args:
         out: Folder of the sequences.
@@ -121,13 +121,18 @@ def synthesise(
     """
     if sequences < 1:
         raise UserError(f"sequences: expected at least 1, found {sequences}")
-    folders = [Path(out) / f"{preset}-{split}-{seed}-{i:04d}" for i in range(sequences)]
+    folders = [Path(out) / world_name(preset, split, seed, i) for i in range(sequences)]
     standing = [folder for folder in folders if folder.exists() and not overwrite]
     if standing:
         raise UserError(f"{standing[0]}: the sequence exists: add --overwrite, or choose another --out or --seed")
     for i, folder in enumerate(folders):
         write_world(sample_scene(preset, split, (seed, i), size, frames), folder, overwrite)
     return folders
+
+
+def world_name(preset: str, split: str, seed: int, number: int) -> str:
+    """The name of the folder of one of the worlds that `synthesise` writes."""
+    return f"{preset}-{split}-{seed}-{number:04d}"
 
 
 def depth_image(depth: NDArray[np.float32]) -> NDArray[np.uint16]:

@@ -20,6 +20,9 @@ from scenegraph_track.data.worlds.solids import Card, Ellipsoid
 from scenegraph_track.data.worlds.things import Look, sample_look, sample_occluder
 from scenegraph_track.errors import UserError
 
+SMALLEST = 16
+"""Pixels that an image has at least on each side."""
+
 _STILL = ("still", "still")
 _CROWDED = 0.4
 """Penalty (`Stage.penalties`) from which a place is not taken."""
@@ -55,8 +58,9 @@ def sample_scene(
         raise UserError(f"split: expected one of {', '.join(SPLITS)}, found {split!r}")
     kind = PRESETS[preset]
     frames = kind.frames if frames is None else frames
-    if frames < 1 or min(size) < 16:
-        raise UserError(f"frames and size: expected at least 1 frame of 16 x 16 pixels, found {frames} of {size}")
+    if frames < 1 or min(size) < SMALLEST:
+        least = f"at least 1 frame of {SMALLEST} x {SMALLEST} pixels"
+        raise UserError(f"frames and size: expected {least}, found {frames} of {size}")
     entropy = seed if isinstance(seed, tuple) else (seed,)
     if min(entropy) < 0:
         raise UserError(f"seed: expected a number of at least 0, found {seed}")
