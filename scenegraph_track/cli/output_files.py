@@ -40,14 +40,14 @@ def refuse_standing(files: Mapping[str, Path | None], overwrite: bool) -> None:
         overwrite: They may replace others.
 
     Raises:
-        BadUsage: A file is there already and must not be replaced, or something that is no file.
+        BadUsage: A file that holds something is there already and must not be replaced, or something that is no file.
     """
     for option, path in files.items():
         if path is None:
             continue
         with usage():
             refuse_no_file(path)
-        if path.exists() and not overwrite:
+        if path.exists() and path.stat().st_size and not overwrite:
             raise BadUsage(f"{path} exists already: add --overwrite to replace it, or choose another {option}")
 
 

@@ -40,10 +40,11 @@ def test_what_stands_there_is_refused_at_once(
 
 
 def test_what_may_be_written(tmp_path: Path) -> None:
-    # A name that is free, and with --overwrite a file; never a folder or a pipe.
-    (tmp_path / "a").touch()
+    # A name that is free, an empty file (as mktemp makes), and with --overwrite any file; never a folder or a pipe.
+    (tmp_path / "a").write_text("precious")
+    (tmp_path / "empty").touch()
     os.mkfifo(tmp_path / "pipe")
-    refuse_standing({"--json": tmp_path / "new", "--csv": None}, overwrite=False)
+    refuse_standing({"--json": tmp_path / "new", "--csv": None, "--plot": tmp_path / "empty"}, overwrite=False)
     refuse_standing({"--json": tmp_path / "a"}, overwrite=True)
     for name, found in (("", "a folder"), ("pipe", "a device or a pipe")):
         with pytest.raises(BadUsage, match=f"expected a file or a name that is free, found {found}"):
@@ -51,7 +52,7 @@ def test_what_may_be_written(tmp_path: Path) -> None:
 
 
 def test_a_group_is_made_only_of_what_may_be_written(tmp_path: Path) -> None:
-    (tmp_path / "a.png").touch()
+    (tmp_path / "a.png").write_text("precious")
     assert Output(picture=tmp_path / "a.png", overwrite=True).rows == 6
     with pytest.raises(BadUsage, match=r"a\.png exists already"):
         Output(picture=tmp_path / "a.png")
