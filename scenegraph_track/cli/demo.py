@@ -25,13 +25,13 @@ SIZE, FRAMES, FRAME_RATE = (640, 360), 150, 15.0
 def demo(
     to: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to leave everything in.")] = Path("demo"),
     seed: Annotated[int, typer.Option(min=0, help="Which scene to generate.")] = 13,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier demo in that folder.")] = False,
 ) -> None:
     """Generate a short scene, track it, and show what comes out: video, scene graph and figures.
 
     Objects pass behind walls and each other; a simulated detector misses what is mostly hidden. Takes under a minute.
     """
     from scenegraph_track.cli.eval import evaluate_files
+    from scenegraph_track.cli.spread import use_one_thread
     from scenegraph_track.config import load_config
     from scenegraph_track.data.sequences import find_sequences
     from scenegraph_track.data.worlds import sample_scene
@@ -42,10 +42,11 @@ def demo(
 
     outputs = Outputs(to, NAME)
     with usage():
-        _refuse(outputs.folder, overwrite)
+        _refuse_strangers(outputs.folder)
     with err().status("generating a scene"):
         write_world(sample_scene("standard", "val", seed, SIZE, FRAMES, FRAME_RATE), to / NAME, overwrite=True)
     sequences = find_sequences(to / NAME)
+    use_one_thread()
     with err().status("tracking"):
         run_sequence(sequences[0], load_config("boxes"), to, RunOptions(save_video=True, save_graph=True))
     frame = write_graphml_of(outputs.path(GRAPH), to / "frame.graphml")
@@ -88,14 +89,12 @@ def write_occlusion(graphs: Path, sequence: Sequence, path: Path) -> bool:
     return True
 
 
-def _refuse(folder: Path, overwrite: bool) -> None:
-    """Only an earlier demo may be replaced, and only where that is wanted."""
+def _refuse_strangers(folder: Path) -> None:
+    """Only an earlier demo may be replaced."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: expected a folder, found a file")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / NAME / "seqinfo.ini").is_file():
         raise UserError(f"{folder}: the folder holds other things than a demo; choose another --out")
-    if (folder / NAME).exists() and not overwrite:
-        raise UserError(f"{folder} exists already: add --overwrite to replace it, or choose another --out")
 
 
 def _explanation(to: Path, frame: int, pictured: bool, evaluation: Evaluation) -> str:

@@ -164,8 +164,8 @@ def track(
 ) -> None:
     """Track the objects of one video or of many sequences.
 
-    What was killed goes on where it was when the same command is given again. Where a sequence fails, the others are
-    done all the same.
+    Given again after a kill, the same command keeps finished sequences and begins the others anew. Where a sequence
+    fails, the others are done all the same.
     """
     from scenegraph_track.config import dump_config, load_config
 

@@ -21,7 +21,7 @@ PREDICTED = (
     *("away", "missed", "age", "hits", "hit_rate", "speed", "spread", "in_front", "overlap", "inside", "score"),
     *("crowd", "step", "shape"),
 )
-"""Features of a predicted box, see :func:`predicted_features`."""
+"""Features of a predicted box, see ``tracking.prediction``."""
 
 LINK = (
     *("gap", "ahead", "back", "apart", "reach", "height_ratio", "width_ratio", "turn", "age", "rest", "speed"),

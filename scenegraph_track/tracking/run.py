@@ -30,6 +30,7 @@ from scenegraph_track.tracking.frames import SequenceFrames
 from scenegraph_track.tracking.offline import Names, refine
 from scenegraph_track.tracking.offline_graph import refined_scenes
 from scenegraph_track.tracking.outputs import GRAPH, RESULT, VIDEO, Outputs
+from scenegraph_track.tracking.targets import cut_at_image
 from scenegraph_track.tracking.tracker import Tracker, tracks_of
 from scenegraph_track.version import __version__
 
@@ -265,12 +266,11 @@ def _refuse_targets(targets: Iterable[GivenTarget], frames: SequenceFrames, sequ
         _refuse_late(targets, frames.length, sequence)
     for target in targets:
         assert frames.size is not None  # it is seen
-        width, height = frames.size
-        left, top, right, bottom = target.box
-        if min(right, width) - max(left, 0) < 1 or min(bottom, height) - max(top, 0) < 1:
+        if cut_at_image(target.box, frames.size) is None:
+            left, top, right, bottom = target.box
             raise UserError(
                 f"--init {left:g},{top:g},{right - left:g},{bottom - top:g}: expected left,top,width,height of a box "
-                f"inside the image of {width} x {height} pixels"
+                f"inside the image of {frames.size[0]} x {frames.size[1]} pixels"
             )
 
 

@@ -105,6 +105,12 @@ class TargetFollower:
             raise UserError("target: the targets of this state were followed with weights of another network before")
 
 
+def cut_at_image(box: ArrayLike, size: tuple[int, int]) -> NDArray[np.float64] | None:
+    """The part of a box (4,) xyxy in an image of (W, H) pixels; None where it is no pixel wide or high."""
+    inside = np.clip(np.asarray(box, np.float64), 0, [*size, *size])
+    return inside if (inside[2:] - inside[:2] >= 1).all() else None
+
+
 def checked_box(box: ArrayLike, frame: Frame) -> NDArray[np.float64]:
     """A box (4,) xyxy, cut at the image of a frame.
 
@@ -117,8 +123,8 @@ def checked_box(box: ArrayLike, frame: Frame) -> NDArray[np.float64]:
     if corners.shape != (4,) or not np.isfinite(corners).all() or not (corners[2:] > corners[:2]).all():
         raise UserError(f"target: expected a box of four numbers, x1 < x2 and y1 < y2, found {corners.tolist()}")
     width, height = frame.image.shape[2], frame.image.shape[1]
-    inside = np.clip(corners, 0, [width, height, width, height])
-    if not (inside[2:] - inside[:2] >= 1).all():
+    inside = cut_at_image(corners, (width, height))
+    if inside is None:
         raise UserError(
             f"target: expected a box inside the image of {width} x {height} pixels, found {corners.tolist()} (xyxy)"
         )

@@ -16,15 +16,16 @@ from torch import Tensor
 from geometry.video import VideoGeometry
 from scenegraph_track.config import Config, load_config
 from scenegraph_track.errors import UserError
-from scenegraph_track.graph.relations import relations_from_boxes
 from scenegraph_track.language.reading import Reader
 from scenegraph_track.language.steering import Guide
-from scenegraph_track.structures import CUES, Detections, Frame, ObjectState, SceneGraph, TrackerState, Tracks
+from scenegraph_track.structures import Detections, Frame, ObjectState, SceneGraph, TrackerState, Tracks
 from scenegraph_track.tracking import camera, motion
-from scenegraph_track.tracking.emission import covers, inside_part, load_rules
+from scenegraph_track.tracking.edges import spatial_edges, temporal_edges
+from scenegraph_track.tracking.emission import covers
 from scenegraph_track.tracking.learned import LearnedCost
-from scenegraph_track.tracking.matching import box_iou, paired_iou
+from scenegraph_track.tracking.matching import box_iou
 from scenegraph_track.tracking.placement import object_depths, positions
+from scenegraph_track.tracking.prediction import shown_chance
 from scenegraph_track.tracking.proposing import Proposer, proposer
 from scenegraph_track.tracking.reference import Association, associate, start_state
 from scenegraph_track.tracking.scene_model import SceneModel, box_std, learned_scene, named_hiders, with_scene
@@ -339,7 +340,7 @@ class Tracker:
         """What is told of the frame, and the state that remembers it."""
         tracks, depths, detected = decided.tracks, decided.tracks.depth, _numpy(detections.boxes)
         seen = decided.detection >= 0
-        chance = self.shown_chance(state, decided, frame.size)
+        chance = shown_chance(state, decided, frame.size)
         states = np.where(seen, ObjectState.VISIBLE, np.where(decided.left, ObjectState.LEFT, ObjectState.HIDDEN))
         nodes = {
             "track_id": tracks.ids,
@@ -352,7 +353,8 @@ class Tracker:
             "class_id": tracks.classes,
             "detection": decided.detection,
         }
-        becomes = partial(self._becomes, decided, detected, frame, own)
+        kept = detected.copy()  # a caller may go on writing into its boxes
+        becomes = partial(temporal_edges, decided, kept, frame.timestamp, self.config.tracker.association.gate, own)
         if own is not None:
             nodes["detection"] = np.append(own.free, -1)[decided.detection]
             nodes = own.joined_nodes(nodes)
@@ -377,95 +379,8 @@ class Tracker:
         if detections.embeddings is not None:
             nodes["embedding"] = _of_detection(_numpy(detections.embeddings), nodes["detection"], 0.0)
         if relates is None:
-            relates = partial(_related, boxes, stay, depths)
+            relates = partial(spatial_edges, boxes, stay, depths)
         return state, SceneGraph.build(frame.index, frame.timestamp, nodes, relates, becomes)
-
-    def _becomes(
-        self, decided: Association, detected: np.ndarray, frame: Frame, own: SeenTargets | None
-    ) -> dict[str, np.ndarray]:
-        """Temporal edges: what was weighed, its share among its track's candidates, and the evidence of each cue."""
-        detected = detected if own is None else detected[own.free]
-        track, detection = decided.candidates[:2].astype(np.int64)
-        similar, told = decided.candidates[2], decided.candidates[3:].T
-        owner = np.full(len(detected) + 1, -1)
-        owner[decided.detection] = np.arange(len(decided.detection))
-        owner[-1] = -1
-        kept = owner[detection] >= 0
-        track, detection, similar, told = track[kept], detection[kept], similar[kept], told[kept]
-        total = np.bincount(track, similar, minlength=len(decided.tracks)) + self.config.tracker.association.gate
-        expected, found = decided.predicted[track], detected[detection]
-        height = np.maximum(found[:, 3] - found[:, 1], 1e-6)
-        apart = np.hypot(*((expected[:, :2] + expected[:, 2:] - found[:, :2] - found[:, 2:]) / 2).T) / height
-        heights = expected[:, 3] - expected[:, 1], found[:, 3] - found[:, 1]
-        evidence = {
-            "motion": np.exp(-apart),
-            "overlap": paired_iou(expected, found),
-            "size": np.minimum(*heights) / np.maximum(np.maximum(*heights), 1e-6),
-        }
-        cue = np.stack([evidence.get(name, np.zeros(len(track))) for name in CUES], axis=1)
-        cue /= np.maximum(cue.sum(1, keepdims=True), 1e-9)
-        probability = similar / total[track]
-        if told.shape[1]:
-            known = np.isfinite(told[:, 0])
-            probability = np.where(known, told[:, 0], probability)
-            cue = np.where(known[:, None], told[:, 1:], cue)
-        edges = {
-            "edge_index": np.stack([track, owner[detection]]),
-            "probability": probability,
-            "cue": cue,
-            "gap": frame.timestamp - decided.last_seen[track],
-        }
-        return edges if own is None else own.joined_edges(edges, len(decided.tracks))
-
-    def shown_chance(self, state: TrackerState, decided: Association, image_size: tuple[int, int] | None) -> np.ndarray:
-        """(N,) chance that a predicted box lies on its object (IoU > 0.5) and that is no other's; NaN if seen."""
-        chance = np.full(len(decided.tracks), np.nan)
-        hidden = np.flatnonzero(decided.detection < 0)
-        if len(hidden):
-            chance[hidden] = load_rules()["predicted"](predicted_features(state, decided, image_size, hidden))
-        return chance
-
-
-def _related(boxes: np.ndarray, stay: np.ndarray, depths: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Spatial edges between the rows that ``stay``, by stated rules."""
-    edges = relations_from_boxes(boxes[stay], None if depths is None else depths[stay])
-    return edges | {"edge_index": np.flatnonzero(stay)[edges["edge_index"]]}
-
-
-def predicted_features(
-    state: TrackerState, decided: Association, image_size: tuple[int, int] | None, rows: np.ndarray
-) -> np.ndarray:
-    """Features (len(rows), F) of predicted boxes, in the order of ``emission.PREDICTED``.
-
-    Seconds away and steps missed, age, number and rate of detections, speed and spread of the prediction in heights,
-    the part behind a nearer detection, the largest overlap with one, the part inside the image, the last score, the
-    part of all tracks that is hidden, seconds between frames, width over height.
-    """
-    tracks, boxes = decided.tracks, decided.boxes[rows]
-    chosen = motion.chosen_filter(state.filter_errors)
-    found = decided.boxes[decided.detection >= 0]
-    size, hits, seen = tracks.size[rows], tracks.hits[rows], tracks.seen[rows]
-    height = np.maximum(size[:, 1], 1.0)
-    step = state.step if np.isfinite(state.step) else 0.0
-    away, age = state.timestamp - seen, seen - tracks.born[rows]
-    front, overlap = covers(boxes, found, np.zeros((len(rows), len(found)), dtype=bool))
-    columns = {
-        "away": away,
-        "missed": np.log1p(tracks.missed[rows]),
-        "age": np.log1p(age),
-        "hits": np.log1p(hits),
-        "hit_rate": hits / np.maximum(1 + age / max(step, 1e-3), 1.0),
-        "speed": np.hypot(*tracks.centre_velocity[rows, chosen].T) / height,
-        "spread": np.sqrt(tracks.centre_covariance[rows, chosen, 0]) / height,
-        "in_front": front,
-        "overlap": overlap,
-        "inside": inside_part(boxes, image_size),
-        "score": tracks.scores[rows],
-        "crowd": np.full(len(rows), 1 - len(found) / max(len(decided.tracks), 1)),
-        "step": np.full(len(rows), step),
-        "shape": size[:, 0] / height,
-    }
-    return np.stack(list(columns.values()), axis=1)
 
 
 def tracks_of(scenes: Iterable[SceneGraph]) -> Tracks:

@@ -24,9 +24,9 @@ from scenegraph_track.tracking.emission import RULES, Rule, weights_path
 from scenegraph_track.tracking.interpolation import interpolate
 from scenegraph_track.tracking.linking import Ends, link_candidates
 from scenegraph_track.tracking.matching import box_iou
+from scenegraph_track.tracking.prediction import predicted_features
 from scenegraph_track.tracking.reference import associate, start_state
 from scenegraph_track.tracking.situation import prepare
-from scenegraph_track.tracking.tracker import predicted_features
 
 Samples = dict[str, tuple[np.ndarray, np.ndarray]]
 

@@ -300,3 +300,13 @@ def test_tracks_of_takes_what_is_shown(scenes: list[SceneGraph]) -> None:
 def test_tracks_of_nothing() -> None:
     assert len(tracks_of([])) == 0
     assert len(tracks_of(run([(Frame(t, float(t)), Detections.empty()) for t in range(3)])[1])) == 0
+
+
+def test_a_graph_stays_as_it_was_when_a_caller_writes_into_its_boxes(crowd: Input, scenes: list[SceneGraph]) -> None:
+    # Edges are made when they are first looked at, of what the detections were in their frame.
+    state = TRACKER.start()
+    for (frame, found), expected in zip(crowd[:12], scenes, strict=False):
+        buffer = found.boxes.clone()
+        state, scene = TRACKER.step(state, frame, Detections(buffer, found.scores))
+        buffer.zero_()
+        assert scene == expected
