@@ -9,11 +9,15 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from scenegraph_track.target.embedded import target_network
 from scenegraph_track.target.heads import CentreHead, hann_window
 from scenegraph_track.target.one_stream import OneStreamEncoder
 from scenegraph_track.target.one_stream_network import OneStreamNetwork
 from scenegraph_track.target.small_vit import Attention, SmallViT
 from scenegraph_track.target.views import cut, to_image, view_of_box
+
+EMBEDDED = "embedded"
+"""In place of a file: the target models that ship."""
 
 
 class OneStreamSettings(BaseModel):
@@ -29,14 +33,21 @@ class OneStreamSettings(BaseModel):
     heads: int = Field(2, ge=1, description="of each attention")
     channels: int = Field(48, ge=8, description="of the first convolution of the head")
     query: bool = Field(True, description="whether a query token goes from frame to frame")
+    backbone: str | None = Field(
+        None, description="tokens are features of the target models of this file (embedded: that ships), not of patches"
+    )
 
     def network(self) -> OneStreamNetwork:
         """A fresh network.
 
         Raises:
-            UserError: The sizes do not fit each other.
+            UserError: The sizes do not fit each other, or the weights of the backbone are of another kind.
+            GeometryError: The file of the backbone is missing or is no weights file.
         """
-        vit = SmallViT(self.search, self.patch, self.width, self.depth, self.heads)
+        backbone = None
+        if self.backbone is not None:
+            backbone = target_network(None if self.backbone == EMBEDDED else self.backbone).backbone
+        vit = SmallViT(self.search, self.patch, self.width, self.depth, self.heads, backbone)
         for block in vit.blocks:
             _attend_to_alike(block.attn)
         encoder = OneStreamEncoder(vit, self.template, self.search)

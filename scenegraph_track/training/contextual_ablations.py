@@ -51,10 +51,10 @@ ROWS: dict[str, tuple[str, ...]] = {
 SHARE = 0.4
 """Of the steps before the switch from prompts to noise; the paper gives no number."""
 
-_SCENES = 512
+_SCENES = 1024
 """Clips that are trained on; more take longer to load than they help so few steps."""
 
-_RATE = 0.001
+_RATE = 0.0005
 """Learning rate of the rows, half of the recipe's."""
 
 
@@ -165,8 +165,8 @@ def table(rows: Rows) -> Table:
 def main() -> None:
     """Run the ablations from the command line."""
     parser = options(__doc__.splitlines()[0], ROWS, "runs/target_clips")
-    parser.add_argument("--steps", type=int, default=150, help="of each row")
-    parser.add_argument("--start-steps", type=int, default=2000, help="of the start that the rows of a seed share")
+    parser.add_argument("--steps", type=int, default=200, help="of each row")
+    parser.add_argument("--start-steps", type=int, default=1500, help="of the start that the rows of a seed share")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     asked = parser.parse_args()
     scale = Scale(asked.steps, asked.start_steps, asked.seeds, asked.clips, tuple(asked.set))

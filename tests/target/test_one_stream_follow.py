@@ -117,3 +117,19 @@ def test_tokens_attend_to_their_like_before_any_training() -> None:
     attention = network.encoder(templates, search, attention=True).attention.mean(1)  # B, template tokens, h, w
     where = attention.flatten(2).argmax(2)
     assert (where == torch.tensor([5, 6, 9, 10])).float().mean() > 0.9
+
+
+def test_tokens_of_the_target_models_tell_a_square_from_another_before_any_training() -> None:
+    """With the backbone that ships: the colours of the image go in as they are, and like attends to like."""
+    torch.manual_seed(0)
+    network = (
+        OneStreamSettings(template=48, search=96, width=64, depth=1, heads=2, backbone="embedded").network().eval()
+    )
+    assert network.encoder.mean.abs().max() == 0 and (network.encoder.std == 1).all()
+    search = torch.rand(8, 3, 6, 6).repeat_interleave(16, 2).repeat_interleave(16, 3)
+    templates = search[:, None, :, 16:64, 32:80]
+    attention = network.encoder(templates, search, attention=True).attention.mean(1)  # B, template tokens, h, w
+    inner = [row * 6 + column for row in range(1, 5) for column in range(1, 5)]  # those that do not see the border
+    where = attention.flatten(2).argmax(2)[:, inner]
+    expected = torch.tensor([(2 + token // 6) * 12 + 4 + token % 6 for token in inner])
+    assert (where == expected).float().mean() > 0.6  # by chance: 1 of 144

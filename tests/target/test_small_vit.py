@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from scenegraph_track.errors import UserError
+from scenegraph_track.target.backbone import ResidualBackbone
 from scenegraph_track.target.small_vit import Attention, SmallViT
 
 
@@ -39,3 +40,25 @@ def test_the_size_by_default() -> None:
 def test_sizes_that_do_not_fit_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(UserError, match="must divide"):
         SmallViT(**wrong)
+
+
+def test_tokens_of_features_stand_row_by_row_and_the_backbone_stays_as_it_is() -> None:
+    torch.manual_seed(0)
+    vit = SmallViT(48, 8, 24, 2, 3, ResidualBackbone((4, 6, 10), (0, 1))).train()
+    before = {name: value.clone() for name, value in vit.patch_embed.backbone.state_dict().items()}
+    images = torch.rand(2, 3, 48, 32)
+    tokens = vit.patch_embed(images)
+    assert tokens.shape == (2, 24, 24)
+    cells = vit.patch_embed.backbone.features(images)  # B, C, 6, 4
+    expected = vit.patch_embed.proj(vit.patch_embed.norm(cells[:, :, 3, 1]))
+    torch.testing.assert_close(tokens[:, 3 * 4 + 1], expected)
+    tokens.square().sum().backward()
+    assert {name for name, p in vit.patch_embed.named_parameters() if p.grad is not None} == {
+        *("norm.weight", "norm.bias", "proj.weight", "proj.bias")
+    }
+    assert all(torch.equal(value, before[name]) for name, value in vit.patch_embed.backbone.state_dict().items())
+
+
+def test_patches_of_another_size_than_the_cells_are_refused() -> None:
+    with pytest.raises(UserError, match="as large as cells of the backbone, 8 pixels"):
+        SmallViT(48, 16, 24, 2, 3, ResidualBackbone((4, 6, 10), (0, 1)))
