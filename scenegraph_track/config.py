@@ -116,12 +116,15 @@ class SceneSettings(_Settings):
 
 
 class OcclusionSettings(_Settings):
-    """The visible part of each track by points on it, where there are images (see ``tracking.visible_parts``)."""
+    """The visible part of each track, where there are images (see ``tracking.visible_parts``)."""
 
-    weights: str = Field("none", description="of OccuSolver: none, embedded or a file; none: by how boxes overlap")
+    weights: str = Field("none", description="of what ``by`` says: none (by how boxes overlap), embedded or a file")
+    by: Literal["surface", "points"] = Field(
+        "surface", description="what is looked at: its surface as a whole, or points on it (OccuSolver)"
+    )
     points: int = Field(16, ge=1, description="points that are followed on a track")
-    stride: int = Field(2, ge=1, le=8, description="frames that are looked at together; 1: every frame by itself")
-    renew: int = Field(8, ge=1, description="frames after which a track that is well seen gets new points")
+    stride: int = Field(2, ge=1, le=8, description="frames of points that are looked at together; 1: each by itself")
+    renew: int = Field(8, ge=1, description="frames after which a track that is well seen is given anew")
     clear: float = Field(0.85, ge=0, le=1, description="visible part from which it is well seen")
     longest: int = Field(256, ge=32, description="images are reduced to this longer side, pixels")
 

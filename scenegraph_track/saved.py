@@ -26,7 +26,7 @@ HUB_KEYS = ("detector.weights", "detector.backbone", "geometry.depth")
 _SHIPPED = {
     "tracker.graph.weights": ("scenegraph_track", "weights", "graph"),
     "tracker.scene.weights": ("scenegraph_track", "weights", "scene"),
-    "tracker.occlusion.weights": ("scenegraph_track", "weights", "occlusion"),
+    "tracker.occlusion.weights": ("scenegraph_track", "weights", "surface"),
     "tracker.appearance.weights": ("scenegraph_track", "weights", "target"),
     "target.weights": ("scenegraph_track", "weights", "target"),
     "language.weights": ("scenegraph_track", "weights", "language"),
@@ -69,7 +69,7 @@ def gather(config: Config) -> tuple[Config, dict[str, Path]]:
     """
     values, files = config.model_dump(), {}
     for key, named in used_weights(config).items():
-        source = shipped_weights(key) if named == "embedded" else Path(named).expanduser()
+        source = shipped_weights(key, config) if named == "embedded" else Path(named).expanduser()
         if not source.exists():
             if key in HUB_KEYS and not named.endswith(WEIGHTS_SUFFIX):
                 continue
@@ -108,13 +108,15 @@ def write_folder(config: Config, folder: Path) -> None:
         file.write(model_card({name: folder / name for name in files}, dump_config(relative)))
 
 
-def shipped_weights(key: str) -> Path:
-    """The file that "embedded" means in a setting of `WEIGHTS_KEYS`.
+def shipped_weights(key: str, config: Config) -> Path:
+    """The file that "embedded" means in a setting that names weights.
 
     Raises:
         UserError: None ships.
     """
     package, folder, name = _SHIPPED[key]
+    if key == "tracker.occlusion.weights" and config.tracker.occlusion.by == "points":
+        name = "occlusion"
     path = Path(str(resources.files(package))) / folder / f"{name}{WEIGHTS_SUFFIX}"
     if not path.is_file():
         raise UserError(f"{key}: no such weights ship with this version, expected a file")
@@ -127,7 +129,7 @@ def _backbone(config: Config) -> str:
 
     named = config.detector.weights
     try:
-        recipe = detector_recipe(shipped_weights("detector.weights") if named == "embedded" else named)
+        recipe = detector_recipe(shipped_weights("detector.weights", config) if named == "embedded" else named)
     except GeometryError as error:
         raise UserError(f"detector.weights: {error}") from None
     if recipe.get("backbone") is None:

@@ -117,13 +117,13 @@ class _Job:
 
     def __call__(self, number: int) -> tuple[Any, dict[str, Any]] | None:
         from scenegraph_track.evaluation.object_visibility import visibility_methods
-        from scenegraph_track.occlusion.embedded import point_network, solver_network
+        from scenegraph_track.occlusion.embedded import point_network, solver_network, surface_network
 
         clip = self.source.clip(number)
         if clip is None:
             return None
         points = point_network()
-        methods = visibility_methods(points, solver_network(points), target=True)
+        methods = visibility_methods(points, solver_network(points), surface_network(), target=True)
         return clip, {name: method(clip) for name, method in methods.items()}
 
 
@@ -135,15 +135,15 @@ def _visible_parts(preset: str, split: str, count: int, size: str, workers: Crew
     from scenegraph_track.cli.synth import parse_size
     from scenegraph_track.data.worlds import PRESETS, SPLITS
     from scenegraph_track.errors import UserError
-    from scenegraph_track.evaluation.object_visibility import PROTOCOL, SOLVER, VisibilityWorlds, visibility_figures
+    from scenegraph_track.evaluation.object_visibility import PROTOCOL, SURFACE, VisibilityWorlds, visibility_figures
     from scenegraph_track.evaluation.tally import write_figures
-    from scenegraph_track.occlusion.embedded import point_network, solver_network
+    from scenegraph_track.occlusion.embedded import point_network, solver_network, surface_network
 
     choose("--preset", preset, PRESETS)
     choose("--split", split, SPLITS)
     with usage():
         source = VisibilityWorlds(preset, split, count, parse_size(size))
-        solver_network(point_network())
+        solver_network(point_network()), surface_network()
     found = []
     with progress_bar(None, count) as bar:
         for one in spread(_Job(source), range(count), workers):
@@ -156,11 +156,11 @@ def _visible_parts(preset: str, split: str, count: int, size: str, workers: Crew
     for line in PROTOCOL:
         say(line)
     if json_file:
-        figures = {f"visibility_{name}": value for name, value in methods[SOLVER].items()}
+        figures = {f"visibility_{name}": value for name, value in methods[SURFACE].items()}
         others = {
             f"visibility_{name}_{method}": value
             for method, row in methods.items()
-            if method != SOLVER
+            if method != SURFACE
             for name, value in row.items()
         }
         write_figures({**figures, **others, "worlds": len(found), "protocol": list(PROTOCOL)}, json_file)

@@ -55,9 +55,17 @@ def _with_occusolver(weights: str) -> SingleMethod:
     return OcclusionAwareTracker(_target(weights), VisibilityTracker.from_pretrained(stride=1))  # type: ignore[arg-type]
 
 
+def _with_surface(weights: str) -> SingleMethod:
+    from scenegraph_track.occlusion.single import OcclusionAwareTracker
+    from scenegraph_track.occlusion.surface_tracker import SurfaceTracker
+
+    return OcclusionAwareTracker(_target(weights), SurfaceTracker.from_pretrained())  # type: ignore[arg-type]
+
+
 FOLLOWERS: dict[str, Callable[[str], SingleMethod]] = {
     TARGET: _target,
     "occusolver": _with_occusolver,
+    "surface": _with_surface,
     "constant": lambda _: ConstantPosition(),
 }
 """Ways to follow a target, from weights; a switch such as OccuSolver is one more of them."""

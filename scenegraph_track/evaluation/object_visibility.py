@@ -15,9 +15,12 @@ from scenegraph_track.data.covers import crossed, put, stuck
 from scenegraph_track.evaluation.clips import RenderedWorlds, visible_parts, whole_boxes
 from scenegraph_track.occlusion.occu_solver import OccuSolver
 from scenegraph_track.occlusion.point_net import PointNet
-from scenegraph_track.occlusion.visibility import VisibilityTracker
+from scenegraph_track.occlusion.surface_net import SurfaceNet
+from scenegraph_track.occlusion.surface_tracker import SurfaceTracker
+from scenegraph_track.occlusion.visibility import VisibilityTracker, VisibleParts
 
-SOLVER, POINTS, RESPONSE, ALWAYS = "occusolver", "points", "response", "always_visible"
+SURFACE, SOLVER, POINTS = "surface", "occusolver", "points"
+RESPONSE, ALWAYS = "response", "always_visible"
 
 HIDDEN = 0.5
 """Visible part below which an object is mostly hidden."""
@@ -37,7 +40,8 @@ PROTOCOL = (
     " worlds something is put on an object (20 to 70 % of it, or all) or moved across, a fifth of it see-through.",
     f"mae: mean absolute error of the visible part; ap_hidden: average precision of 'less than {HIDDEN:.0%} is"
     " visible'; auc_hidden: area under the receiver operating curve of the same. response: the peak of the target"
-    " model's response, cut to 0-1; points: the share of points that the point tracker alone says are seen.",
+    " model's response, cut to 0-1; points: the share of points that the point tracker alone says are seen;"
+    " occusolver: of what it makes of them.",
 )
 
 
@@ -102,15 +106,29 @@ Method = Callable[[VisibilityClip], NDArray]
 """From a clip to visible parts (O, T)."""
 
 
-def visibility_methods(points: PointNet | None, solver: OccuSolver | None, target: bool = False) -> dict[str, Method]:
+def held_out_visibility(worlds: int, size: tuple[int, int]) -> list[VisibilityClip]:
+    """Clips of held-out worlds (split ``val``) for images of (W, H); of fewer, where nothing is seen well enough."""
+    source = VisibilityWorlds("standard", "val", worlds, size)
+    return [clip for number in range(len(source)) if (clip := source.clip(number)) is not None]
+
+
+def visibility_methods(
+    points: PointNet | None = None,
+    solver: OccuSolver | None = None,
+    surface: SurfaceNet | None = None,
+    target: bool = False,
+) -> dict[str, Method]:
     """What is measured beside each other.
 
     Args:
         points: Trained point network.
         solver: Trained on top of it.
+        surface: Trained surface network.
         target: Whether the shipped target models are asked too.
     """
     found: dict[str, Method] = {}
+    if surface is not None:
+        found[SURFACE] = partial(_solved, tracker=SurfaceTracker(surface))
     if points is not None and solver is not None:
         found[SOLVER] = partial(_solved, tracker=VisibilityTracker(points, solver))
         found[POINTS] = partial(_counted, tracker=VisibilityTracker(points, solver))
@@ -119,7 +137,7 @@ def visibility_methods(points: PointNet | None, solver: OccuSolver | None, targe
     return {**found, ALWAYS: lambda clip: np.ones_like(clip.fraction)}
 
 
-def _through(clip: VisibilityClip, tracker: VisibilityTracker) -> Iterable:
+def _through(clip: VisibilityClip, tracker: VisibilityTracker | SurfaceTracker) -> Iterable[VisibleParts]:
     """What the tracker says, window after window."""
     state = tracker.start()
     for t, image in enumerate(clip.images):
@@ -132,7 +150,7 @@ def _through(clip: VisibilityClip, tracker: VisibilityTracker) -> Iterable:
         yield parts
 
 
-def _solved(clip: VisibilityClip, tracker: VisibilityTracker) -> NDArray:
+def _solved(clip: VisibilityClip, tracker: VisibilityTracker | SurfaceTracker) -> NDArray:
     made = np.ones(clip.fraction.shape)
     for parts in _through(clip, tracker):
         rows, span = np.array(parts.objects), slice(parts.start, parts.start + parts.fraction.shape[1])

@@ -1,4 +1,4 @@
-"""The point tracker that ships with the package, or one of other weights, ready to use."""
+"""Networks of points, visibility and surfaces that ship with the package, or of other weights, ready to use."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from geometry.weights import load_weights
 from scenegraph_track.occlusion.occu_solver import OccuSolver, OccuSolverSettings
 from scenegraph_track.occlusion.point_net import PointNet, PointNetSettings
+from scenegraph_track.occlusion.surface_net import SurfaceNet, SurfaceNetSettings
 from scenegraph_track.trained import recipe_settings, weights_file
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "points.safetensors"
@@ -14,6 +15,9 @@ SHIPPED = Path(__file__).parents[1] / "weights" / "points.safetensors"
 
 SHIPPED_SOLVER = SHIPPED.with_name("occlusion.safetensors")
 """Weights of OccuSolver that ship, for that point tracker."""
+
+SHIPPED_SURFACE = SHIPPED.with_name("surface.safetensors")
+"""Weights of the surface network that ship."""
 
 
 def point_network(path: str | Path | None = None) -> PointNet:
@@ -48,3 +52,19 @@ def solver_network(points: PointNet, path: str | Path | None = None) -> OccuSolv
     solver = OccuSolver(own.dim, own.window, recipe_settings(file, "occu_solver", OccuSolverSettings))
     load_weights(solver, file, "occlusion")
     return solver.eval().requires_grad_(False)
+
+
+def surface_network(path: str | Path | None = None) -> SurfaceNet:
+    """A trained surface network, built as its weights file says, in evaluation mode.
+
+    Args:
+        path: Weights in place of those that ship.
+
+    Raises:
+        UserError: No weights ship, or the recipe in the file does not describe a `SurfaceNet`.
+        GeometryError: The file is missing or is no weights file, or the weights do not fit.
+    """
+    file = weights_file(path, SHIPPED_SURFACE, "surface network", "surface")
+    net = SurfaceNet(recipe_settings(file, "surface_net", SurfaceNetSettings))
+    load_weights(net, file, "surface")
+    return net.eval().requires_grad_(False)

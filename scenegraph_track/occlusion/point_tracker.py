@@ -9,13 +9,12 @@ from typing import Self
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from scenegraph_track.errors import UserError
 from scenegraph_track.occlusion.point_features import AROUND, LEVELS, describe, pyramid
 from scenegraph_track.occlusion.point_net import PointNet, Supposed
 from scenegraph_track.occlusion.point_window import begin
-from scenegraph_track.occlusion.sight import Sight, both_ways
+from scenegraph_track.occlusion.sight import Sight, as_shown, both_ways
 from scenegraph_track.occlusion.templates import SIDE, cut_templates, grey
 
 
@@ -148,7 +147,7 @@ class PointTracker:
         if state.size not in (None, size):
             raise UserError(f"expected frames of {state.size[0]} x {state.size[1]} pixels, found {size[0]} x {size[1]}")
         device = state.queries.device
-        shown = self._shown(image)
+        shown = as_shown(image, self.longest)
         features = self.net.features(shown[None].to(device).float() / 255)[0]
         flows = state.flows
         if state.image is not None and self.flow != "none":
@@ -191,16 +190,6 @@ class PointTracker:
             )
         state, tracks = self.finish(state)
         return gather([*found, *([tracks] if tracks is not None else [])], torch.tensor(order, dtype=torch.long))
-
-    def _shown(self, image: Tensor) -> Tensor:
-        """(3, h, w) uint8 as the network sees it."""
-        pixels = image if image.dtype == torch.uint8 else (image * 255 + 0.5).clamp(0, 255).to(torch.uint8)
-        height, width = image.shape[1:]
-        scale = self.longest / max(height, width)
-        if scale >= 1:
-            return pixels
-        size = (max(1, round(height * scale)), max(1, round(width * scale)))
-        return interpolate(pixels[None].float(), size, mode="area")[0].round().to(torch.uint8)
 
     def scale(self, state: PointState) -> Tensor:
         """(2,) pixels of the network's image in one of the video."""

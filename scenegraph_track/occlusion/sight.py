@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from geometry.camera import sample
 from geometry.flow import dis_flow
@@ -53,6 +54,16 @@ def evidence(positions: Tensor, sight: Sight) -> Tensor:
     if sight.flows is None:
         return torch.cat([fits.new_zeros(batch, count, frames, 6), fits], -1)
     return torch.cat([disagreement(positions, sight.flows), fits], -1)
+
+
+def as_shown(image: Tensor, longest: int) -> Tensor:
+    """An image (3, H, W), uint8 or float in [0, 1], as uint8 of at most ``longest`` pixels along its longer side."""
+    pixels = image if image.dtype == torch.uint8 else (image * 255 + 0.5).clamp(0, 255).to(torch.uint8)
+    scale = longest / max(image.shape[1:])
+    if scale >= 1:
+        return pixels
+    size = [max(1, round(side * scale)) for side in image.shape[1:]]
+    return interpolate(pixels[None].float(), size, mode="area")[0].round().to(torch.uint8)
 
 
 def both_ways(image: Tensor, after: Tensor, method: str) -> Tensor:

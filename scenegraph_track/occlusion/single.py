@@ -1,4 +1,4 @@
-"""Following one target with an eye on what hides it: OccuSolver beside the target model."""
+"""Following one target with an eye on what hides it, beside its target model."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from scenegraph_track.occlusion.surface_tracker import SurfaceState, SurfaceTracker
 from scenegraph_track.occlusion.visibility import VisibilityState, VisibilityTracker, VisibleParts
 from scenegraph_track.target.follow import follow
 from scenegraph_track.target.followed import Followed
@@ -24,33 +25,33 @@ class SeenTarget:
 
     Args:
         followed: By its target model.
-        points: On it.
+        seen: Of it.
         visible: Visible part, 0 to 1.
-        renewed: Frames since its points were chosen.
+        renewed: Frames since it was given to what sees it.
     """
 
     followed: Followed
-    points: VisibilityState
+    seen: SurfaceState | VisibilityState
     visible: float
     renewed: int
 
 
 @dataclass(frozen=True)
 class OcclusionAwareTracker:
-    """Follows one target; what OccuSolver sees of it decides what is remembered and where it goes while it is hidden.
+    """Follows one target; what is seen of it decides what is remembered and where it goes while it is hidden.
 
     No view is remembered of which too little is seen (``following.memory.visible``); a target that its model does not
-    find moves with its points (GOT-JEPA, stage C; the second is ours).
+    find moves with its surface or points (GOT-JEPA, stage C; the second is ours).
 
     Args:
         target: The target model.
-        visibility: Point tracker and OccuSolver, without delay (stride 1).
-        renew: Frames after which new points are chosen on a target that is well seen.
-        carry: Whether a target that is not found moves with its points.
+        visibility: Of surfaces, or of points with OccuSolver without delay (stride 1).
+        renew: Frames after which a target that is well seen is given to it anew.
+        carry: Whether a target that is not found moves with what is seen of it.
     """
 
     target: SingleTracker
-    visibility: VisibilityTracker
+    visibility: SurfaceTracker | VisibilityTracker
     renew: int = 8
     carry: bool = True
 
@@ -63,7 +64,7 @@ class OcclusionAwareTracker:
     def step(self, state: SeenTarget, image: NDArray[np.uint8]) -> tuple[SeenTarget, NDArray[np.float64] | None, float]:
         """See `SingleTracker.step`."""
         pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-        points, parts = self.visibility.step(state.points, pixels)
+        seen, parts = self.visibility.step(state.seen, pixels)
         visible = state.visible if parts is None else float(parts.fraction[0, -1])
         network, settings = self.target.network, self.target.settings
         after = follow(network, settings, state.followed, pixels[None], torch.tensor([visible]))
@@ -72,10 +73,10 @@ class OcclusionAwareTracker:
         renewed = state.renewed + 1
         sure = after.verdicts[0] == Verdict.SURE and visible >= settings.memory.visible
         if renewed >= self.renew and sure:
-            points, renewed = self.visibility.give(points, {TARGET: after.boxes[0]}), 0
+            seen, renewed = self.visibility.give(seen, {TARGET: after.boxes[0]}), 0
         absent = after.lost[0] > settings.patience
         box = None if absent else after.boxes[0].double().numpy()
-        return SeenTarget(after, points, visible, renewed), box, float(after.scores[0])
+        return SeenTarget(after, seen, visible, renewed), box, float(after.scores[0])
 
 
 def _moved(parts: VisibleParts) -> torch.Tensor:

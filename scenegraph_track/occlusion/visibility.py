@@ -61,6 +61,11 @@ class VisibilityState:
     given: Tensor
     priors: Tensor | None
 
+    @property
+    def frames(self) -> int:
+        """Number of frames so far."""
+        return self.points.frames
+
     def arrays(self) -> dict[str, np.ndarray]:
         """The state as arrays by name; objects have to be named by whole numbers."""
         points, supposed = self.points, self.points.supposed
@@ -136,6 +141,10 @@ class VisibilityTracker:
 
         points = point_network()
         return cls(points, solver_network(points, None if path == "embedded" else path), **options)  # type: ignore[arg-type]
+
+    def restored(self, arrays: Mapping[str, np.ndarray]) -> VisibilityState:
+        """The state of `VisibilityState.arrays`."""
+        return VisibilityState.from_arrays(arrays)
 
     def start(self) -> VisibilityState:
         """Before the first frame."""

@@ -1,4 +1,4 @@
-"""The visible part of each track, by points on it (OccuSolver), for the nodes of the scene graph."""
+"""The visible part of each track, by its surface or by points on it, for the nodes of the scene graph."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ import torch
 from geometry.errors import GeometryError
 from scenegraph_track.config import OcclusionSettings
 from scenegraph_track.errors import UserError
+from scenegraph_track.occlusion.surface_tracker import SurfaceState, SurfaceTracker
 from scenegraph_track.occlusion.visibility import VisibilityState, VisibilityTracker
 from scenegraph_track.structures import Frame, ObjectState
 
 SMALLEST = 8.0
-"""Least side of a box on which points are followed, pixels."""
+"""Least side of a box that is looked at, pixels."""
 
 
 @dataclass(frozen=True)
 class VisibleTracks:
-    """Follows points on tracks; holds no state of a video.
+    """Follows tracks with an eye on what hides them; holds no state of a video.
 
     Args:
-        tracker: Point tracker and OccuSolver.
-        settings: Which tracks get points, and when new ones.
+        tracker: Of surfaces, or of points with OccuSolver.
+        settings: Which tracks are given to it, and when anew.
     """
 
-    tracker: VisibilityTracker
+    tracker: SurfaceTracker | VisibilityTracker
     settings: OcclusionSettings
 
     @classmethod
@@ -38,9 +39,10 @@ class VisibleTracks:
         Raises:
             UserError: They are not there or do not fit.
         """
-        options = {"count": settings.points, "stride": settings.stride, "longest": settings.longest}
+        of_points = {"count": settings.points, "stride": settings.stride} if settings.by == "points" else {}
+        kind = VisibilityTracker if settings.by == "points" else SurfaceTracker
         try:
-            return cls(VisibilityTracker.from_pretrained(settings.weights, **options), settings)
+            return cls(kind.from_pretrained(settings.weights, longest=settings.longest, **of_points), settings)
         except GeometryError as error:
             raise UserError(f"tracker.occlusion.weights: {error}") from None
 
@@ -55,7 +57,7 @@ class VisibleTracks:
             nodes: ``track_id``, ``box`` and ``state`` of K tracks.
 
         Returns:
-            What is carried on, and the visible parts (K,), NaN where no points were followed so far.
+            What is carried on, and the visible parts (K,), NaN where nothing was looked at so far.
         """
         state, told = self._state(before)
         ids, boxes = [int(name) for name in nodes["track_id"]], np.asarray(nodes["box"], np.float32)
@@ -66,7 +68,7 @@ class VisibleTracks:
             told |= {int(name): value for name, value in newest if np.isfinite(value)}
         told = {name: told[name] for name in ids if name in told}
         given = dict(zip(state.objects, state.given.tolist()))
-        now, found = state.points.frames - 1, np.asarray(nodes["state"]) == ObjectState.VISIBLE
+        now, found = state.frames - 1, np.asarray(nodes["state"]) == ObjectState.VISIBLE
         large = (boxes[:, 2:] - boxes[:, :2]).min(1, initial=np.inf) >= SMALLEST
         new = {}
         for k in np.flatnonzero(found & large):
@@ -79,7 +81,7 @@ class VisibleTracks:
         parts_now = np.array([told.get(name, np.nan) for name in ids])
         return {**state.arrays(), "told": rows}, parts_now
 
-    def _state(self, before: Mapping[str, np.ndarray]) -> tuple[VisibilityState, dict[int, float]]:
+    def _state(self, before: Mapping[str, np.ndarray]) -> tuple[SurfaceState | VisibilityState, dict[int, float]]:
         if not before:
             return self.tracker.start(), {}
-        return VisibilityState.from_arrays(before), {int(name): value for name, value in before["told"]}
+        return self.tracker.restored(before), {int(name): value for name, value in before["told"]}

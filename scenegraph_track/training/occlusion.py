@@ -145,11 +145,9 @@ class OcclusionStage(Stage):
 
     @cached_property
     def _held_out(self) -> list[VisibilityClip]:
-        from scenegraph_track.evaluation.object_visibility import VisibilityWorlds
+        from scenegraph_track.evaluation.object_visibility import held_out_visibility
 
-        few = self.dry_run
-        worlds = VisibilityWorlds("standard", "val", 1 if few else self.settings.data.validation_clips, (128, 128))
-        return [clip for number in range(len(worlds)) if (clip := worlds.clip(number)) is not None]
+        return held_out_visibility(1 if self.dry_run else self.settings.data.validation_clips, (128, 128))
 
 
 def grouped_by_object(supposed: Supposed, objects: int) -> Supposed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -110,20 +110,23 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     Raises:
         UserError: No such recipe or stage, a key that does not exist (with the nearest one), or a bad value.
     """
-    path = named_recipes().get(str(name)) or Path(name)
-    return parse_recipe(read_settings(path, overrides), source=str(path))
+    path, overrides = named_recipes().get(str(name)) or Path(name), tuple(overrides)
+    return parse_recipe(read_settings(path, overrides), str(path), overrides)
 
 
-def parse_recipe(values: dict[str, Any], source: str = "recipe") -> Recipe:
-    """Validate a recipe: ``stage`` is its name, ``train`` is for the loop, all other sections are the stage's own."""
+def parse_recipe(values: dict[str, Any], source: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:
+    """Validate a recipe: ``stage`` is its name, ``train`` is for the loop, all other sections are the stage's own.
+
+    ``source`` and ``overrides`` say in messages where values come from, see `setting_files.validated`.
+    """
     sections = {key: value for key, value in values.items() if key not in ("stage", "train")}
     stage, train = values.get("stage"), values.get("train", {})
     if not isinstance(stage, str):
         raise UserError(f"{source}: stage: expected the name of a stage (found {stage!r})")
     if not isinstance(train, dict):
         raise UserError(f"{source}: train: expected a mapping of settings (found {train!r})")
-    own = validated(find_stage(stage).Settings, sections, source)
-    return Recipe(stage, own, validated(TrainSettings, train, source, "train."))
+    own = validated(find_stage(stage).Settings, sections, source, overrides=overrides)
+    return Recipe(stage, own, validated(TrainSettings, train, source, "train.", overrides))
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

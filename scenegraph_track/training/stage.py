@@ -30,6 +30,7 @@ STAGES: dict[str, str] = {
     "language": "scenegraph_track.training.language:LanguageStage",
     "points": "scenegraph_track.training.points:PointStage",
     "occlusion": "scenegraph_track.training.occlusion:OcclusionStage",
+    "surface": "scenegraph_track.training.surface:SurfaceStage",
 }
 """Stages by name, each as ``module:class``; imported when asked for."""
 

@@ -10,6 +10,7 @@ from scenegraph_track.evaluation.object_visibility import (
     ALWAYS,
     POINTS,
     SOLVER,
+    SURFACE,
     VisibilityClip,
     VisibilityWorlds,
     average_precision,
@@ -17,6 +18,7 @@ from scenegraph_track.evaluation.object_visibility import (
     visibility_methods,
 )
 from tests.occlusion.tiny_points import tiny_net, tiny_solver
+from tests.occlusion.tiny_surface import tiny_surface
 
 
 def clip(fraction: np.ndarray, counted: np.ndarray | None = None) -> VisibilityClip:
@@ -64,8 +66,8 @@ def test_worlds_hold_objects_that_were_seen_and_things_in_front_of_some() -> Non
 def test_methods_tell_a_part_of_every_object_and_frame() -> None:
     worlds = VisibilityWorlds("standard", "val", 1, (64, 64), 8)
     made = worlds.clip(0) or worlds.clip(1)
-    methods = visibility_methods(tiny_net(), tiny_solver())
-    assert list(methods) == [SOLVER, POINTS, ALWAYS]
+    methods = visibility_methods(tiny_net(), tiny_solver(), tiny_surface())
+    assert list(methods) == [SURFACE, SOLVER, POINTS, ALWAYS]
     for method in methods.values():
         told = method(made)
         assert told.shape == made.fraction.shape

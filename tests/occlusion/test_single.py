@@ -1,16 +1,19 @@
-"""One target with OccuSolver beside its target model."""
+"""One target with an eye on what hides it beside its target model."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from scenegraph_track.occlusion.single import OcclusionAwareTracker, _moved
+from scenegraph_track.occlusion.surface_tracker import SurfaceTracker
 from scenegraph_track.occlusion.visibility import VisibilityTracker, VisibleParts
 from scenegraph_track.target.embedded import follow_settings, target_network
 from scenegraph_track.target.memory import Verdict
 from scenegraph_track.target.single import SingleTracker
 from tests.occlusion.tiny_points import square_video, tiny_net, tiny_solver
+from tests.occlusion.tiny_surface import tiny_surface
 
 BOX = np.array([6.0, 12, 22, 28])
 
@@ -71,9 +74,10 @@ def test_a_target_that_is_not_found_moves_with_its_points() -> None:
         np.testing.assert_allclose(box, BOX + np.array([moved, 0, moved, 0]), atol=1e-4)
 
 
-def test_runs_with_real_parts() -> None:
-    target = SingleTracker.load()
-    ours = OcclusionAwareTracker(target, VisibilityTracker(tiny_net(), tiny_solver(), count=5, stride=1))
+@pytest.mark.parametrize("by", ["surface", "points"])
+def test_runs_with_real_parts(by: str) -> None:
+    points = VisibilityTracker(tiny_net(), tiny_solver(), count=5, stride=1)
+    ours = OcclusionAwareTracker(SingleTracker.load(), points if by == "points" else SurfaceTracker(tiny_surface()))
     images = frames(4)
     state = ours.start(images[0], BOX)
     for image in images[1:]:

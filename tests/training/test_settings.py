@@ -14,10 +14,10 @@ from scenegraph_track.training.settings import TrainSettings, differences, load_
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.stepz=3", r"unknown setting train.stepz; did you mean train.steps\?"),
+        ("train.stepz=3", r"--set train.stepz=3: unknown setting train.stepz; did you mean train.steps\?"),
         ("data.batchsize=3", r"unknown setting data.batchsize; did you mean data.batch_size\?"),
         ("dat=3", r"unknown setting dat; did you mean data\?"),
-        ("train.steps=0", "train.steps: input should be greater than or equal to 1"),
+        ("train.steps=0", "--set train.steps=0: train.steps: input should be greater than or equal to 1"),
         ("train.precision=8", "train.precision: input should be '32-true'"),
         ("train.warmup_steps=99", "train.*: expected warmup_steps <= steps, found 99 and 12"),
         ("train.devices=0", "devices: expected at least 1 or auto, found 0"),
