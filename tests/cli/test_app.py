@@ -28,7 +28,7 @@ OPTIONS = {
     "--pixels --workers --json --csv --plot --overwrite --help",
     "eval language": "--preset --sequences --split --frames --size --weights --sentences --workers --json --csv "
     "--overwrite --help",
-    "demo": "--out --seed --overwrite --help",
+    "demo": "--out --seed --help",
     "synth": "--preset --split --seed --sequences --frames --size --out --sheet --overwrite --help",
     "train": "--config --set --out --resume --dry-run --devices --print-config --help",
     "info": "--json --card --help",
