@@ -107,11 +107,11 @@ def test_it_learns_one_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
     item = draw(3, covered=1.0, veiled=0.0)
     optimiser = torch.optim.Adam(ours.net.parameters(), 0.01)
     errors = []
-    for step in range(25):
+    for step in range(14):
         error, shown = ours.loss(item, step)
         optimiser.zero_grad()
         error.backward()
         optimiser.step()
         errors.append({"all": float(error.detach()), **{name: float(value) for name, value in shown.items()}})
     for name in ("all", "visible", "member", "place"):
-        assert errors[-1][name] < 0.85 * errors[0][name], name
+        assert errors[-1][name] < 0.9 * errors[0][name], name
